@@ -1,0 +1,1 @@
+"""What every other layer stands on and what knows nothing of vision."""

@@ -1,0 +1,24 @@
+"""The few errors that somebody catches by class; everything else is a plain `ValueError` with a clear message."""
+
+
+class UnknownNameError(ValueError):
+    """A name that no registry holds; the message lists what there is and suggests the near miss."""
+
+
+class MissingExtraError(ImportError):
+    """An optional package is absent; the message says which and how to install it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        """Name the `package` that is missing, the `extra` that brings it, and what it is needed for."""
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed; "
+            f"run: pip install 'attention-archaeology[{extra}]'"
+        )
+
+
+class BadImageError(ValueError):
+    """An image that cannot be decoded; the message names its path."""
+
+
+class SelfCheckError(RuntimeError):
+    """A capture that does not reproduce the model; the message names the layer, so no false picture is drawn."""

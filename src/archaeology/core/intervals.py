@@ -1,0 +1,139 @@
+"""How sure a number is: intervals for a share, a mean and a paired difference, and the test for two models.
+
+Sources: Wilson (1927) for shares, Efron (1979) for the percentile bootstrap, McNemar (1947) in its exact binomial form.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from scipy import stats
+
+from archaeology.core.seeding import numpy_generator
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its 95 % interval (unless `level` says otherwise) and how it was made."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+    level: float = 0.95
+
+    def excludes(self, number: float) -> bool:
+        """Whether `number` lies outside the interval."""
+        return number < self.low or number > self.high
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Do two models differ? Only images that exactly one of them gets right can tell."""
+
+    only_first: int
+    only_second: int
+    n: int
+    p_value: float
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval for a share: honest near 0 and 1, where the textbook interval is not.
+
+    Args:
+        successes: How many succeeded, 0 to `n`.
+        n: How many were tried, at least 1.
+        level: Coverage, between 0 and 1.
+
+    Raises:
+        ValueError: If the counts are impossible.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"wilson needs 0 <= successes <= n and n >= 1, but got {successes=}, {n=}.")
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low = 0.0 if successes == 0 else float(centre - half)
+    high = 1.0 if successes == n else float(centre + half)
+    return Interval(share, low, high, n, "wilson", level)
+
+
+def bootstrap_means(
+    samples: Float[np.ndarray, "n column"], *, seed: int = 0, resamples: int = 2000, level: float = 0.95
+) -> list[Interval]:
+    """Percentile bootstrap of the mean of every column, resampling rows (so columns stay paired).
+
+    Args:
+        samples: One row per image, one column per quantity; finite.
+        seed: Seed of the resampling.
+        resamples: How many bootstrap samples; more costs time and smooths the ends.
+        level: Coverage, between 0 and 1.
+
+    Returns:
+        One interval per column.
+
+    Raises:
+        ValueError: If there is no row or a value is not finite.
+    """
+    n = len(samples)
+    if n == 0:
+        raise ValueError("bootstrap_means needs at least one row, but got none.")
+    if not np.isfinite(samples).all():
+        raise ValueError(
+            "bootstrap_means needs finite values, but got NaN or infinity; drop or mend those rows."
+        )
+    generator = numpy_generator(seed, "bootstrap", n)
+    # A bootstrap sample is n draws with replacement, that is multinomial weights: means are one matrix product.
+    weights = generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) / n
+    draws = weights @ samples.astype(np.float64)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    means = samples.astype(np.float64).mean(axis=0)
+    return [
+        Interval(float(mean), float(lo), float(hi), n, "bootstrap", level)
+        for mean, lo, hi in zip(means, low, high, strict=True)
+    ]
+
+
+def bootstrap_mean(samples: Float[np.ndarray, " n"], *, seed: int = 0, level: float = 0.95) -> Interval:
+    """Percentile bootstrap interval of one mean; see `bootstrap_means`."""
+    return bootstrap_means(np.asarray(samples, dtype=np.float64)[:, None], seed=seed, level=level)[0]
+
+
+def paired_bootstrap(
+    first: Shaped[np.ndarray, " n"], second: Shaped[np.ndarray, " n"], *, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Interval of the mean of `first - second` over the same images: what is common to both cancels.
+
+    Raises:
+        ValueError: If the two do not measure the same images (lengths differ).
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            "paired_bootstrap needs both measured on the same images, "
+            f"but got {len(first)} and {len(second)} of them."
+        )
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return bootstrap_mean(difference, seed=seed, level=level)
+
+
+def mcnemar(first_correct: Shaped[np.ndarray, " n"], second_correct: Shaped[np.ndarray, " n"]) -> McNemar:
+    """Exact McNemar test of equal accuracy on the same images.
+
+    Args:
+        first_correct: Whether the first model was right, per image.
+        second_correct: The same for the second model, same images in the same order.
+
+    Raises:
+        ValueError: If the lengths differ.
+    """
+    if len(first_correct) != len(second_correct):
+        raise ValueError(
+            f"mcnemar needs the same images for both, but got {len(first_correct)} and {len(second_correct)}."
+        )
+    first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    discordant = only_first + only_second
+    p_value = 1.0 if discordant == 0 else float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+    return McNemar(only_first, only_second, len(first), p_value)

@@ -1,0 +1,50 @@
+"""An image source hands out one decoded image at a time and says what it is; everything else is built on that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as the source has it: 8-bit RGB in its own size, with what is known about it."""
+
+    image: UInt8[Tensor, "channel height width"]
+    label: int | None
+    box: tuple[float, float, float, float] | None = None  # x_min, y_min, x_max, y_max in pixels of `image`
+    mask: Bool[Tensor, "height width"] | None = None  # True where the object is
+
+
+class ImageSource(Protocol):
+    """Images with labels, in a fixed order.
+
+    Attributes:
+        name: How the user names it, for example `folder:photos/`.
+        split: Which part of it this is, or None where it has no parts.
+        classes: Class names; `label` is an index into them. Empty where nothing is labelled.
+        fingerprint: Hex sha256 that changes when any image or label changes.
+    """
+
+    name: str
+    split: str | None
+    classes: Sequence[str]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        ...
+
+    def image_id(self, index: int) -> str:
+        """A stable name people can find the image by: a relative path, or split and row."""
+        ...
+
+    def get(self, index: int) -> Sample:
+        """Decode image `index`.
+
+        Raises:
+            BadImageError: If it cannot be decoded; the message names the path.
+        """
+        ...

@@ -1,0 +1,6 @@
+"""Architectures, one per file, and the registry that rebuilds a checkpoint from its name and arguments."""
+
+from archaeology.models.convnet import ConvNet as ConvNet
+from archaeology.models.registry import build as build
+from archaeology.models.registry import models as models
+from archaeology.models.vit import ViT as ViT

@@ -1,0 +1,9 @@
+"""Experiments, one per file: a model, its data, how to train it, and the result it promises."""
+
+from archaeology.recipes.convnet_cifar10 import convnet_cifar10 as convnet_cifar10
+from archaeology.recipes.convnet_cue_conflict import convnet_cue_conflict as convnet_cue_conflict
+from archaeology.recipes.recipe import Recipe as Recipe
+from archaeology.recipes.recipe import recipes as recipes
+from archaeology.recipes.run import run_recipe as run_recipe
+from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
+from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict

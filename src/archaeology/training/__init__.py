@@ -1,0 +1,1 @@
+"""Training in plain PyTorch: a loop that sees a module and batches, and knows nothing of our models."""

@@ -1,0 +1,185 @@
+"""A vision transformer: cut the image into patches, treat them as words, let them look at one another.
+
+`dosovitskiy2021image`, with the plainer choices of `beyer2022better` (average pooling, fixed sinusoidal positions) at
+hand. Differs: registers (`darcet2024vision`), PatchDropout in training (`liu2023patchdropout`) and a patch projection
+that may start as a whitening of real patches (as the first layer in `jordan2024airbench`).
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from archaeology.attention.multi_head import MultiHeadAttention
+from archaeology.attention.positions import grid_positions
+from archaeology.core.shapes import Image, Logits
+from archaeology.models.registry import models
+
+POOLINGS = ("class_token", "mean")
+ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
+
+
+class Block(nn.Module):
+    """Attend, then think: both read a normalised copy and add to the token (pre-norm)."""
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, activation: str) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dim)
+        self.attn = MultiHeadAttention(embed_dim, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dim)
+        hidden = int(embed_dim * mlp_ratio)
+        self.mlp = nn.Sequential(
+            nn.Linear(embed_dim, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, embed_dim)
+        )
+
+    def forward(self, tokens: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch token embed"]:
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+@models.register("vit")
+class ViT(nn.Module):
+    """Vision transformer on square patches; images come normalised.
+
+    Attributes:
+        patch_keep: Share of patches kept in training (PatchDropout); evaluation always sees all. May be changed
+            while training, as a schedule does.
+    """
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int] = 32,
+        patch_size: int = 4,
+        num_classes: int = 10,
+        *,
+        embed_dim: int = 128,
+        depth: int = 6,
+        num_heads: int = 4,
+        mlp_ratio: float = 2.0,
+        positions: str = "sinusoidal",
+        pooling: str = "mean",
+        num_registers: int = 0,
+        activation: str = "gelu",
+    ) -> None:
+        """Build with fresh weights; the head starts at zero, so the first loss is log(num_classes).
+
+        Args:
+            image_size: Side, or height and width, in pixels; patch_size divides both.
+            patch_size: Side of a patch in pixels.
+            num_classes: Logits.
+            embed_dim: Features of a token; num_heads divides it, and 4 where positions are sinusoidal.
+            depth: Blocks.
+            num_heads: Heads of every block.
+            mlp_ratio: Hidden features of the MLP over embed_dim.
+            positions: "none", "linear", "learnable" or "sinusoidal", in two dimensions.
+            pooling: What the head reads: "class_token" or the "mean" of the patches.
+            num_registers: Extra tokens that belong to no patch.
+            activation: "gelu" or "relu".
+
+        Raises:
+            ValueError: If the sizes do not fit or a word is unknown.
+        """
+        super().__init__()
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if patch_size < 1 or height % patch_size or width % patch_size or min(height, width) < patch_size:
+            raise ValueError(
+                f"patch_size must divide image_size, but got image_size={(height, width)}, {patch_size=}; "
+                "resize the images or choose another patch_size."
+            )
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, but got {pooling!r}.")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, but got {activation!r}.")
+        if depth < 1 or num_registers < 0:
+            raise ValueError(
+                f"depth must be >= 1 and num_registers >= 0, but got {depth=}, {num_registers=}."
+            )
+        self.image_size = (height, width)
+        self.patch_size = patch_size
+        self.pooling = pooling
+        self.grid = (height // patch_size, width // patch_size)
+        self.num_registers = num_registers
+        self.patch_keep = 1.0
+        self.patch_embed = nn.Linear(3 * patch_size**2, embed_dim)
+        self.positions = grid_positions(positions, *self.grid, embed_dim)
+        self.num_prefix = num_registers + (pooling == "class_token")
+        self.prefix = nn.Parameter(0.02 * torch.randn(1, self.num_prefix, embed_dim))
+        self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, activation) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dim)
+        self.head = nn.Linear(embed_dim, num_classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.head.weight)
+
+    def patches(self, images: Image) -> Float[Tensor, "batch token pixel"]:
+        """Images cut into flattened patches, row by row."""
+        return rearrange(
+            images,
+            "batch channel (row height) (column width) -> batch (row column) (channel height width)",
+            height=self.patch_size,
+            width=self.patch_size,
+        )
+
+    def forward(self, images: Image) -> Logits:
+        """Logits of normalised images.
+
+        Raises:
+            ValueError: If the images have another size than the model was built for.
+        """
+        if tuple(images.shape[-2:]) != self.image_size:
+            raise ValueError(
+                f"images must be {self.image_size} pixels, but got {tuple(images.shape[-2:])}; resize them."
+            )
+        tokens = self.drop_patches(self.positions(self.patch_embed(self.patches(images))))
+        prefix = self.prefix.expand(len(tokens), -1, -1).to(tokens.dtype)
+        tokens = torch.cat([prefix, tokens], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        read = tokens[:, 0] if self.pooling == "class_token" else tokens[:, self.num_prefix :].mean(dim=1)
+        return self.head(self.norm(read))
+
+    def drop_patches(self, patches: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch kept embed"]:
+        """In training, keep a random `patch_keep` of every image's patches, in order; otherwise all of them."""
+        count = patches.shape[1]
+        kept = max(1, round(count * self.patch_keep))
+        if not self.training or kept == count:
+            return patches
+        chosen = (
+            torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)[:, :kept].sort(dim=1).values
+        )
+        return patches.gather(1, chosen[:, :, None].expand(-1, -1, patches.shape[2]))
+
+    def token_layout(self) -> dict[str, object]:
+        """Rows, columns, names of prefix tokens and what the head reads, for whoever draws maps."""
+        class_token = ("class",) if self.pooling == "class_token" else ()
+        return {
+            "rows": self.grid[0],
+            "columns": self.grid[1],
+            "prefix": class_token + ("register",) * self.num_registers,
+            "readout": self.pooling,
+        }
+
+    @torch.no_grad()
+    def whiten_patches(self, images: Image, *, generator: torch.Generator, epsilon: float = 1e-2) -> None:
+        """Start the patch projection as a random rotation of whitened patches, so that no pixel direction dominates.
+
+        Args:
+            images: A few thousand normalised training images.
+            generator: Randomness of the rotation.
+            epsilon: Added to the variances, so that noise directions are not blown up.
+        """
+        pixels = self.patches(images.double()).flatten(0, 1)
+        pixels = pixels - pixels.mean(dim=0)
+        variances, directions = torch.linalg.eigh(pixels.T @ pixels / len(pixels))
+        whitening = directions / (variances + epsilon).sqrt()
+        embed_dim, num_pixels = self.patch_embed.weight.shape
+        size = max(embed_dim, num_pixels)
+        rotation = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+        # 0.7 keeps the tokens of the size that the sinusoidal positions (variance one half) have.
+        self.patch_embed.weight.copy_(0.7 * rotation[:embed_dim, :num_pixels] @ whitening.T)

@@ -1,0 +1,25 @@
+"""What the cue-conflict recipes share: in half of the training images texture agrees with shape, in half it is random.
+
+So shape always tells and texture helps: a model is free to lean on either, which the `conflict` split then measures.
+"""
+
+from archaeology.data.cache import DecodedImages, decode_once
+from archaeology.data.cue_conflict import CueConflict
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+TRAINING_SEED, NUM_TRAINING = 1, 20_000  # evaluation uses seed 0, so no training image is ever judged
+NUM_TEST = 2_000
+
+
+def training_images(data: str | None) -> tuple[DecodedImages, ...]:
+    """40,000 generated images, half of them aligned; nothing is read from disk, so `data` must be None."""
+    if data is not None:
+        raise ValueError(f"cue_conflict is generated, so --data must be left out, but got {data!r}.")
+    splits = ("aligned", "random")
+    sources = (CueConflict(split, seed=TRAINING_SEED, num_images=NUM_TRAINING) for split in splits)
+    return tuple(decode_once(source, (64, 64)) for source in sources)
+
+
+def test_images(data: str | None) -> DecodedImages:
+    """2,000 images of the `random` split, where only shape tells."""
+    return decode_once(CueConflict("random", seed=0, num_images=NUM_TEST), (64, 64))

@@ -1,0 +1,55 @@
+"""Attention Archaeology: dig into what a vision transformer learned, with a number and an interval behind every picture.
+
+The names below load on first use, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archaeology.ablate.heads import ablate_heads as ablate_heads
+    from archaeology.capture.checks import check_capture as check_capture
+    from archaeology.capture.interceptor import intercepted as intercepted
+    from archaeology.capture.record import Record as Record
+    from archaeology.capture.record import capture as capture
+    from archaeology.data.open import open_source as open_source
+    from archaeology.dig.run import dig as dig
+    from archaeology.explain.explanation import Explanation as Explanation
+    from archaeology.explain.explanation import explain as explain
+    from archaeology.report.write import write_report as write_report
+    from archaeology.specimens.load import load as load
+    from archaeology.specimens.module import of_module as of_module
+    from archaeology.specimens.specimen import Specimen as Specimen
+    from archaeology.stats.survey import survey_heads as survey_heads
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": "archaeology.specimens.load",
+    "of_module": "archaeology.specimens.module",
+    "Specimen": "archaeology.specimens.specimen",
+    "open_source": "archaeology.data.open",
+    "intercepted": "archaeology.capture.interceptor",
+    "check_capture": "archaeology.capture.checks",
+    "Record": "archaeology.capture.record",
+    "Explanation": "archaeology.explain.explanation",
+    "survey_heads": "archaeology.stats.survey",
+    "ablate_heads": "archaeology.ablate.heads",
+    "write_report": "archaeology.report.write",
+}
+# Packages that are called as their main function (core/facade.py).
+_CALLED = ("capture", "explain", "dig")
+
+__all__ = sorted((*_HOMES, *_CALLED))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CALLED:
+        return import_module(f"archaeology.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'archaeology' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,59 @@
+"""`archaeology train RECIPE`: from a recipe's name to a checkpoint folder."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field
+
+from archaeology.cli.arguments import parsed
+from archaeology.core.storage import json_text
+
+
+class TrainArguments(BaseModel):
+    """Train a recipe; whatever is not given here is as the recipe says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: tyro.conf.Positional[str] = Field(description="its name; `archaeology list recipes` names them")
+    out: Path | None = Field(None, description="checkpoint folder; None takes runs/RECIPE")
+    data: str | None = Field(
+        None, description="where the images are, e.g. parquet:cifar10/; None asks by name"
+    )
+    epochs: float | None = Field(None, gt=0, description="passes over the training images")
+    budget: str | None = Field(None, description="wall time, e.g. 10m; the schedule ends with it")
+    batch_size: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    seed: int | None = Field(None, ge=0)
+    device: str | None = Field(None, description="auto, cpu, cuda, cuda:N or mps")
+    dtype: str | None = Field(None, description="auto, float32, bfloat16 or float16")
+    threads: int | None = Field(None, ge=1, description="CPU threads")
+    weights: Literal["float32", "bfloat16"] | None = Field(None, description="precision of the saved weights")
+    tensorboard: bool = Field(False, description="also write TensorBoard files (extra: track)")
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the result as JSON")
+
+
+def run(words: Sequence[str]) -> int:
+    """Train and print the accuracy and the folder."""
+    arguments = parsed(TrainArguments, "train", words)
+    from archaeology.recipes import run_recipe
+
+    ours = {"recipe", "out", "data", "tensorboard", "json_"}
+    overrides = {
+        name: value for name, value in arguments.model_dump(exclude=ours).items() if value is not None
+    }
+    out = arguments.out or Path("runs") / arguments.recipe
+    result = run_recipe(
+        arguments.recipe, out, overrides=overrides, data=arguments.data, tensorboard=arguments.tensorboard
+    )
+    if arguments.json_:
+        document = {"run": str(out), "accuracy": asdict(result.accuracy), "seconds": result.seconds}
+        print(json_text(document), end="")
+    else:
+        reached = result.accuracy
+        interval = f"95 % interval {reached.low:.4f} to {reached.high:.4f}, n = {reached.n}"
+        print(f"accuracy {reached.value:.4f} ({interval})")
+        print(out)
+    return 0

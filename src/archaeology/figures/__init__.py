@@ -1,0 +1,14 @@
+"""Figures of a run: each file computes its numbers, then draws them."""
+
+from archaeology.figures.ablation_accuracy import ablation_accuracy as ablation_accuracy
+from archaeology.figures.ablation_against_entropy import ablation_against_entropy as ablation_against_entropy
+from archaeology.figures.ablation_loss import ablation_loss as ablation_loss
+from archaeology.figures.accuracy import accuracy as accuracy
+from archaeology.figures.class_token_mass import class_token_mass as class_token_mass
+from archaeology.figures.distance import distance as distance
+from archaeology.figures.drawing import Drawing as Drawing
+from archaeology.figures.drawing import figures as figures
+from archaeology.figures.entropy import entropy as entropy
+from archaeology.figures.failure_types import failure_types as failure_types
+from archaeology.figures.participation import participation as participation
+from archaeology.figures.svg import svg_text as svg_text

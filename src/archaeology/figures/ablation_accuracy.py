@@ -1,0 +1,48 @@
+"""Few heads matter: how much accuracy is lost when one head at a time is replaced by its mean."""
+
+from typing import TYPE_CHECKING
+
+from archaeology.dig.directory import RunDirectory
+from archaeology.figures._effects import (
+    HeadEffects,
+    draw_effects,
+    effects_headline,
+    effects_table,
+    head_effects,
+)
+from archaeology.figures.drawing import Drawing, figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def compute(run: RunDirectory) -> HeadEffects | None:
+    """Drop in accuracy in percentage points; None where there are no labels."""
+    return head_effects(run, "ablation_accuracy", scale=100)
+
+
+def headline(data: HeadEffects) -> str:
+    """The head whose loss costs most accuracy."""
+    return effects_headline(data, "costs", " points of accuracy")
+
+
+def draw(data: HeadEffects) -> "Figure":
+    """Layer by head in two colours around zero."""
+    return draw_effects(data, "ablation_accuracy", "accuracy lost (points)")
+
+
+ablation_accuracy = figures.register("ablation_accuracy")(
+    Drawing(
+        name="ablation_accuracy",
+        title="Which heads does the answer need?",
+        explanation="A head matters if the model gets more images wrong without it; most models could do "
+        "without most of their heads, taken one at a time.",
+        definition="Accuracy of the whole model less its accuracy with the output of this one head "
+        "replaced, in percentage points, over the same images. Positive: the head helps. 95 % interval from "
+        "a paired bootstrap; a dot (in the table, a star) marks intervals that exclude zero.",
+        compute=compute,
+        headline=headline,
+        draw=draw,
+        table=effects_table,
+    )
+)

@@ -1,0 +1,143 @@
+"""Do focused heads matter more? Every head as a point: how widely it looks, what its loss costs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import rankdata
+
+from archaeology.core.seeding import numpy_generator
+from archaeology.dig.directory import RunDirectory
+from archaeology.figures._matrix import matrix_of
+from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
+from archaeology.figures.drawing import DataTable, Drawing, figures
+from archaeology.figures.words import fixed, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESAMPLES = 1000
+FEWEST_HEADS = 8
+
+
+@dataclass(frozen=True)
+class EffectAgainstEntropy:
+    """Two numbers of every head and how their ranks go together.
+
+    Attributes:
+        layer: Of each head, counted from 1.
+        head: Within its layer, counted from 1.
+        entropy: In nats.
+        loss: Rise in loss without the head, in nats.
+        correlation: Spearman's rank correlation over heads.
+        low: Lower end of its 95 % interval (heads resampled).
+        high: Upper end.
+        depth: Number of layers.
+    """
+
+    layer: Int[np.ndarray, " point"]
+    head: Int[np.ndarray, " point"]
+    entropy: Float[np.ndarray, " point"]
+    loss: Float[np.ndarray, " point"]
+    correlation: float
+    low: float
+    high: float
+    depth: int
+
+
+def compute(run: RunDirectory) -> EffectAgainstEntropy | None:
+    """Entropy and effect of every head that has both; None where there are fewer than a handful."""
+    entropy, loss = matrix_of(run, "entropy"), matrix_of(run, "ablation_loss")
+    layer, head = np.nonzero(np.isfinite(entropy) & np.isfinite(loss))
+    if len(layer) < FEWEST_HEADS:
+        return None
+    entropy, loss = entropy[layer, head], loss[layer, head]
+    chosen = numpy_generator(0, "heads", len(layer)).integers(len(layer), size=(RESAMPLES, len(layer)))
+    low, high = np.nanquantile(rank_correlation(entropy[chosen], loss[chosen]), [0.025, 0.975])
+    return EffectAgainstEntropy(
+        layer=layer + 1,
+        head=head + 1,
+        entropy=entropy,
+        loss=loss,
+        correlation=float(rank_correlation(entropy[None], loss[None])[0]),
+        low=float(low),
+        high=float(high),
+        depth=int(layer.max()) + 1,
+    )
+
+
+def rank_correlation(
+    first: Float[np.ndarray, "sample point"], second: Float[np.ndarray, "sample point"]
+) -> Float[np.ndarray, " sample"]:
+    """Spearman's rank correlation of every row; NaN where a row has no variation."""
+    ranks = [rankdata(values, axis=1) for values in (first, second)]
+    one, two = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    spread = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))
+    return np.divide((one * two).sum(axis=1), spread, out=np.full(len(spread), np.nan), where=spread > 0)
+
+
+def headline(data: EffectAgainstEntropy) -> str:
+    """Whether wide-looking heads matter more, less, or whether it cannot be told."""
+    value, low, high = (fixed(end, 2) for end in (data.correlation, data.low, data.high))
+    span = f"rank correlation {value}, 95 % interval {low} to {high}"
+    if data.low > 0:
+        return f"Heads that look widely matter more than focused ones ({span})."
+    if data.high < 0:
+        return f"Focused heads matter more than those that look widely ({span})."
+    return f"How widely a head looks does not tell how much it matters ({span})."
+
+
+def draw(data: EffectAgainstEntropy) -> "Figure":
+    """One point per head, coloured by its layer."""
+    with themed("ablation_against_entropy"):
+        figure = new_figure(5.0, 3.75)
+        axes = place(figure, 0.62, 0.12, 4.2, 2.55)
+        axes.axhline(0, color=COLOURS["line"], linewidth=1)
+        axes.scatter(
+            data.entropy,
+            data.loss,
+            c=data.layer,
+            cmap=SEQUENTIAL,
+            s=17,
+            linewidths=0.4,
+            edgecolors=COLOURS["paper"],
+        )
+        axes.grid(axis="both")
+        bare(axes)
+        axes.set_xlabel("entropy of the head (nats)")
+        axes.set_ylabel("rise in loss without it (nats)")
+        bar = place(figure, 0.62, 3.22, 1.8, 0.1)
+        colour_bar(bar, SEQUENTIAL, 1, data.depth, "layer")
+        bar.set_xticks([1, data.depth])
+    return figure
+
+
+def table(data: EffectAgainstEntropy) -> DataTable:
+    """The ten heads that matter most."""
+    first = np.argsort(-data.loss, kind="stable")[:10]
+    rows = [
+        (
+            f"Layer {data.layer[i]}, head {data.head[i]}",
+            number(float(data.entropy[i])),
+            number(float(data.loss[i])),
+        )
+        for i in first
+    ]
+    return DataTable(("The ten heads that matter most", "Entropy (nats)", "Rise in loss (nats)"), tuple(rows))
+
+
+ablation_against_entropy = figures.register("ablation_against_entropy")(
+    Drawing(
+        name="ablation_against_entropy",
+        title="Do focused heads matter more?",
+        explanation="If every head that looks at few patches were also one the model needs, the points "
+        "would fall from the upper left to the lower right.",
+        definition="Each point is one head; its colour is its layer. Spearman's rank correlation over all "
+        "heads; 95 % interval from resampling heads.",
+        compute=compute,
+        headline=headline,
+        draw=draw,
+        table=table,
+    )
+)

@@ -1,0 +1,152 @@
+"""Which model is right more often, and how sure that is: accuracies and their difference with intervals."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archaeology.dig.directory import RunDirectory
+from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
+from archaeology.figures.drawing import DataTable, Drawing, figures
+from archaeology.figures.words import count, fixed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMES = {"vit": "ViT", "cnn": "CNN"}
+
+
+@dataclass(frozen=True)
+class Percentage:
+    """A percentage, or a difference of two in points, with its interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Both accuracies and the lead of the better model, in percent and points."""
+
+    vit: Percentage
+    cnn: Percentage
+    lead: Percentage
+    leader: str
+
+    @property
+    def follower(self) -> str:
+        """The model that is right less often."""
+        return "cnn" if self.leader == "vit" else "vit"
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval of the lead excludes zero."""
+        return self.lead.low > 0
+
+
+def percentage(found: dict, sign: int = 1) -> Percentage:
+    """An interval of results.json in percent; `sign=-1` turns a difference around."""
+    low, high = sorted((100 * sign * found["low"], 100 * sign * found["high"]))
+    return Percentage(100 * sign * found["value"], low, high, found["n"], found["method"])
+
+
+def compute(run: RunDirectory) -> Accuracies | None:
+    """The accuracies, with the difference turned so that it is the leader's; None without labels.
+
+    Raises:
+        ValueError: If the difference is not the ViT's accuracy less the CNN's.
+    """
+    found = run.results.get("accuracy")
+    if found is None:
+        return None
+    vit, cnn, difference = (found[name]["value"] for name in ("vit", "cnn", "difference"))
+    if abs(vit - cnn - difference) > 1e-6:
+        raise ValueError(
+            f"accuracy.difference in results.json must be the ViT's less the CNN's, {vit - cnn:.4f}, "
+            f"but is {difference:.4f}; dig again."
+        )
+    leader = "vit" if vit >= cnn else "cnn"
+    lead = percentage(found["difference"], 1 if leader == "vit" else -1)
+    return Accuracies(percentage(found["vit"]), percentage(found["cnn"]), lead, leader)
+
+
+def headline(data: Accuracies) -> str:
+    """Who leads, and whether it can be told from chance."""
+    span = f"{fixed(data.lead.low, 1)} to {fixed(data.lead.high, 1)}"
+    if data.is_clear:
+        return (
+            f"The {NAMES[data.leader]} leads by {fixed(data.lead.value, 1)} points; the 95 % interval, "
+            f"{span}, excludes zero."
+        )
+    return f"No difference can be told: the 95 % interval of {fixed(data.lead.value, 1)} points, {span}, "
+    "includes zero."
+
+
+def draw(data: Accuracies) -> "Figure":
+    """Two accuracies on one scale, their difference beside them against zero."""
+    with themed("accuracy"):
+        figure = new_figure(7.4, 1.3)
+        left = place(figure, 0.55, 0.1, 3.9, 0.72)
+        for row, (name, part) in enumerate((("vit", data.vit), ("cnn", data.cnn))):
+            _whisker(left, part, row, COLOURS[name])
+            left.text(part.value, row - 0.24, f"{fixed(part.value, 1)} %", ha="center", va="bottom")
+        _rows(left, ["ViT", "CNN"])
+        left.set_xlabel("images right (%)")
+        left.margins(x=0.12)
+        right = place(figure, 4.95, 0.1, 2.3, 0.72)
+        right.axvline(0, color=COLOURS["muted"], linewidth=1)
+        _whisker(right, data.lead, 0.5, COLOURS["ink"])
+        right.text(data.lead.value, 0.5 - 0.24, fixed(data.lead.value, 1), ha="center", va="bottom")
+        _rows(right, [])
+        right.margins(x=0.12)
+        right.set_xlabel(f"{NAMES[data.leader]} less {NAMES[data.follower]} (points)")
+    return figure
+
+
+def _whisker(axes: "Axes", part: Percentage, row: float, colour: str) -> None:
+    axes.plot([part.low, part.high], [row, row], color=colour, linewidth=2, solid_capstyle="round")
+    axes.plot([part.value], [row], "o", color=colour, markersize=6)
+
+
+def _rows(axes: "Axes", names: list[str]) -> None:
+    axes.set_ylim(1.5, -0.75)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", labelsize=9, labelcolor=COLOURS["ink"])
+    axes.xaxis.set_major_locator(round_ticks(5))
+    axes.grid(axis="x")
+    bare(axes)
+
+
+def table(data: Accuracies) -> DataTable:
+    """Value, interval, number of images and method."""
+    lead = f"{NAMES[data.leader]} less {NAMES[data.follower]} (points)"
+    named = (("ViT (%)", data.vit), ("CNN (%)", data.cnn), (lead, data.lead))
+    rows = [
+        (
+            name,
+            fixed(part.value, 1),
+            f"{fixed(part.low, 1)} to {fixed(part.high, 1)}",
+            count(part.n),
+            part.method,
+        )
+        for name, part in named
+    ]
+    return DataTable(("Quantity", "Value", "95 % interval", "Images", "Method"), tuple(rows))
+
+
+accuracy = figures.register("accuracy")(
+    Drawing(
+        name="accuracy",
+        title="Which model is right more often?",
+        explanation="The dot is what was measured, the line is where the truth plausibly lies; a difference "
+        "whose line crosses zero may be chance.",
+        definition="Share of images whose most probable class is the label. Intervals: Wilson's for each "
+        "share, a paired bootstrap over the same images for the difference.",
+        compute=compute,
+        headline=headline,
+        draw=draw,
+        table=table,
+    )
+)

@@ -1,0 +1,49 @@
+"""What every figure brings: numbers from a run, ink for them, a sentence on what they show, a table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from archaeology.core.registry import Registry
+from archaeology.dig.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Numbers = TypeVar("Numbers")
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """The numbers of a figure as text; the first cell of every row is its heading."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Drawing(Generic[Numbers]):
+    """One kind of figure.
+
+    Attributes:
+        name: As in the registry and in links.
+        title: What is measured, in plain words.
+        explanation: What it means, in one sentence a student understands.
+        definition: The formula in words, with its units and its interval.
+        compute: The numbers, or None where the run has none of this kind.
+        headline: What these numbers show, in one sentence.
+        draw: Ink, without arithmetic.
+        table: The same numbers as text.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    definition: str
+    compute: Callable[[RunDirectory], Numbers | None]
+    headline: Callable[[Numbers], str]
+    draw: Callable[[Numbers], "Figure"]
+    table: Callable[[Numbers], DataTable]
+
+
+figures: Registry[Drawing] = Registry("figure")

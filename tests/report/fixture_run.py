@@ -1,0 +1,306 @@
+"""A run directory made up from a seed, exactly as the contract says, so that figures and report can be tested."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from archaeology.core.intervals import bootstrap_means, mcnemar, paired_bootstrap, wilson
+from archaeology.core.storage import sha256_of, write_arrays, write_json, write_table
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+STATISTICS = ("entropy", "distance", "participation", "largest_weight", "gini", "class_token_mass")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to make up."""
+
+    layers: int = 6
+    heads: int = 4
+    rows: int = 8
+    columns: int = 8
+    image_size: int = 32
+    num_images: int = 200
+    labelled: bool = True
+    prefix: tuple[str, ...] = ("class",)
+    classes: tuple[str, ...] = CLASSES
+    num_layer_images: int = 20
+    num_pairs: int = 50
+    full_attention: bool = True
+    seed: int = 0
+    names: tuple[str, str] = ("bundled:vit_cifar10", "bundled:convnet_cifar10")
+    image_ids: tuple[str, ...] = ()
+    findings: tuple[dict, ...] = field(default=())
+
+
+SMALL = Plan()
+LARGE = Plan(
+    layers=12, heads=12, rows=14, columns=14, image_size=224, num_images=1000, full_attention=False,
+    names=("timm:vit_base_patch16_224", "torchvision:resnet50"),
+)  # fmt: skip
+
+
+def write_run(path: Path, plan: Plan = SMALL, pixels: np.ndarray | None = None) -> Path:
+    """Write a complete run directory to `path`; `pixels` replace the made-up pictures (image channel height width)."""
+    random = np.random.default_rng(plan.seed)
+    images = made_up_images(plan, random)
+    shown = sorted(random.choice(plan.num_images, plan.num_pairs, replace=False).tolist())
+    layer_images = shown[: plan.num_layer_images]
+    where = random.uniform(0.25, 0.75, (len(shown), 2))
+    drawn = np.stack([picture(plan.image_size, spot, random) for spot in where]) if pixels is None else pixels
+    write_specimens(path, plan, random, drawn[: len(shown)], where, shown, layer_images)
+    results = summarised(plan, images)
+    write_table(path / "images.parquet", images)
+    write_table(path / "heads.parquet", made_up_heads(plan, random))
+    write_table(path / "metrics.parquet", long_form(plan, results))
+    write_json(path / "results.json", results)
+    write_json(path / "config.json", {"images": plan.num_images, "seed": plan.seed})
+    write_json(path / "run.json", run_facts(plan))
+    return path
+
+
+def made_up_images(plan: Plan, random: np.random.Generator) -> list[dict]:
+    """Labels and predictions of two models that share some of their difficulties."""
+    difficulty = random.normal(size=plan.num_images)
+    labels = random.integers(len(plan.classes), size=plan.num_images)
+    rows = []
+    for index, label in enumerate(labels):
+        row = {
+            "id": plan.image_ids[index] if index < len(plan.image_ids) else f"test/{index:05d}.png",
+            "sha256": sha256_of(str(index)),
+            "label": int(label) if plan.labelled else None,
+            "label_name": plan.classes[label] if plan.labelled else None,
+        }
+        for model, skill in (("vit", 1.1), ("cnn", 1.5)):
+            margin = skill - 0.8 * difficulty[index] + random.normal()
+            guess = int(label) if margin > 0 else int((label + 1 + random.integers(2)) % len(plan.classes))
+            row[f"{model}_prediction"] = guess
+            row[f"{model}_prediction_name"] = plan.classes[guess]
+            row[f"{model}_confidence"] = float(1 / (1 + np.exp(-abs(margin) * 1.3)))
+            row[f"{model}_correct"] = guess == label if plan.labelled else None
+        rows.append(row | {"failure": failure_type(row) if plan.labelled else None})
+    return rows
+
+
+def failure_type(row: dict) -> str:
+    """The contract's word for who was wrong."""
+    if row["vit_correct"] or row["cnn_correct"]:
+        return {(1, 1): "none", (0, 1): "vit-only", (1, 0): "cnn-only"}[
+            row["vit_correct"], row["cnn_correct"]
+        ]
+    return "both-same" if row["vit_prediction"] == row["cnn_prediction"] else "both-different"
+
+
+def interval(found) -> dict:
+    """An interval as results.json holds it."""
+    return {name: getattr(found, name) for name in ("value", "low", "high", "n", "method")}
+
+
+def summarised(plan: Plan, images: list[dict]) -> dict:
+    """results.json, computed from the made-up images with the library's own intervals."""
+    n = len(images)
+    agree = wilson(sum(row["vit_prediction"] == row["cnn_prediction"] for row in images), n)
+    results: dict = {
+        "accuracy": None,
+        "mcnemar": None,
+        "failures": None,
+        "agreement": interval(agree),
+        "n": n,
+    }
+    results["findings"] = list(plan.findings)
+    if not plan.labelled:
+        return results
+    vit, cnn = (np.array([row[f"{model}_correct"] for row in images]) for model in ("vit", "cnn"))
+    test = mcnemar(vit, cnn)
+    results["accuracy"] = {
+        "vit": interval(wilson(int(vit.sum()), n)),
+        "cnn": interval(wilson(int(cnn.sum()), n)),
+        "difference": interval(paired_bootstrap(vit, cnn)),
+    }
+    results["mcnemar"] = {
+        "only_vit_right": test.only_first,
+        "only_cnn_right": test.only_second,
+        "n": n,
+        "p_value": test.p_value,
+    }
+    table = (
+        np.array([[(vit & cnn).sum(), (vit & ~cnn).sum()], [(~vit & cnn).sum(), (~vit & ~cnn).sum()]]) + 0.5
+    )
+    log_odds = np.log(table[0, 0] * table[1, 1] / table[0, 1] / table[1, 0])
+    half = 1.96 * np.sqrt((1 / table).sum())
+    kinds = ("none", "vit-only", "cnn-only", "both-same", "both-different")
+    results["failures"] = {kind: sum(row["failure"] == kind for row in images) for kind in kinds}
+    results["failures"]["independence"] = {
+        "expected_both_wrong": float((1 - vit.mean()) * (1 - cnn.mean()) * n),
+        "observed_both_wrong": int((~vit & ~cnn).sum()),
+        "odds_ratio": float(np.exp(log_odds)),
+        "low": float(np.exp(log_odds - half)),
+        "high": float(np.exp(log_odds + half)),
+    }
+    return results
+
+
+def made_up_heads(plan: Plan, random: np.random.Generator) -> list[dict]:
+    """heads.parquet: early layers look near and far, late ones far and at the class token; few heads matter."""
+    size, top = plan.image_size, np.log(plan.rows * plan.columns + len(plan.prefix))
+    rows = []
+    for layer in range(plan.layers):
+        depth = layer / max(plan.layers - 1, 1)
+        for head in range(plan.heads):
+            middle = {
+                "entropy": top * np.clip(random.normal(0.62 + 0.3 * depth, 0.12), 0.1, 0.995),
+                "distance": size * np.clip(random.normal(0.2 + 0.25 * depth, 0.08), 0.05, 0.5),
+                "participation": np.clip(random.normal(0.25 + 0.4 * depth, 0.1), 0.02, 0.95),
+                "largest_weight": np.clip(random.normal(0.3 - 0.2 * depth, 0.06), 0.02, 0.9),
+                "gini": np.clip(random.normal(0.7 - 0.3 * depth, 0.08), 0.1, 0.95),
+                "class_token_mass": np.clip(random.normal(0.05 + 0.2 * depth, 0.06), 0.001, 0.9),
+            }
+            if "class" not in plan.prefix:
+                middle["class_token_mass"] = np.nan
+            row = {"model": "vit", "layer": layer, "head": head, "module": f"blocks.{layer}.attn"}
+            for name in STATISTICS:
+                half = 0.02 * abs(middle[name])
+                row |= {
+                    name: float(middle[name]),
+                    f"{name}_low": float(middle[name] - half),
+                    f"{name}_high": float(middle[name] + half),
+                }
+            row["n"] = plan.num_images
+            effect = random.gamma(0.6, 0.012) * (1.8 - depth) * (random.random() < 0.6)
+            drops = random.normal(effect, 0.07, (64, 1))
+            rises = random.normal(3.1 * effect, 0.2, (64, 1))
+            for name, samples in (("ablation_accuracy", drops), ("ablation_loss", rises)):
+                found = bootstrap_means(samples, resamples=200)[0] if plan.labelled else None
+                row[name] = found.value if found else float("nan")
+                row[f"{name}_low"] = found.low if found else float("nan")
+                row[f"{name}_high"] = found.high if found else float("nan")
+            row["ablation_n"] = 64 if plan.labelled else 0
+            rows.append(row)
+    return rows
+
+
+def long_form(plan: Plan, results: dict) -> list[dict]:
+    """metrics.parquet."""
+    found = results["accuracy"] or {"both": results["agreement"]}
+    metric = "accuracy" if results["accuracy"] else "agreement"
+    return [
+        {
+            "model": model,
+            "metric": metric,
+            "split": "test",
+            "attack": None,
+            "epsilon": None,
+            "seed": plan.seed,
+        }
+        | {key: item[key] for key in ("value", "low", "high", "n", "method")}
+        for model, item in found.items()
+    ]
+
+
+def picture(size: int, spot: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A bright blob or box over a soft background, so that a heat map has something to look at."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    slope, colours = random.normal(size=2), random.uniform(40, 215, (3, 3))
+    blend = 0.5 + 0.5 * np.sin(3 * (slope[0] * x + slope[1] * y) + random.uniform(0, 6))
+    drawn = colours[0][:, None, None] * blend + colours[1][:, None, None] * (1 - blend)
+    reach = np.abs(np.stack([y - spot[0], x - spot[1]]))
+    inside = reach.max(0) < 0.18 if random.random() < 0.5 else np.hypot(*reach) < 0.2
+    drawn = np.where(inside, colours[2][:, None, None] + 25 * np.sin(40 * x), drawn)
+    return np.clip(drawn + random.normal(0, 6, (3, size, size)), 0, 255).astype(np.uint8)
+
+
+def bump(rows: int, columns: int, spot: np.ndarray, width: float) -> np.ndarray:
+    """A Gaussian hill at `spot` (shares of height and width)."""
+    y, x = np.mgrid[0:rows, 0:columns]
+    away = ((y + 0.5) / rows - spot[0]) ** 2 + ((x + 0.5) / columns - spot[1]) ** 2
+    return np.exp(-away / (2 * width**2))
+
+
+def write_specimens(path, plan, random, pixels, where, shown, layer_images) -> None:
+    """specimens.zarr: readout attention, rollout and Grad-CAM that favour the object, with noise and an empty map."""
+    grid, n = (plan.rows, plan.columns), len(shown)
+    near = np.stack([bump(*grid, spot, 0.15) for spot in where])
+    heat = 0.25 + near + random.gamma(1.0, 0.12, (n, *grid))
+    rollout = (heat / heat.sum((1, 2), keepdims=True) * 0.97).astype(np.float32)
+    cam = np.stack([bump(7, 7, spot + random.normal(0, 0.05, 2), 0.18) for spot in where])
+    cam = np.maximum(cam * random.uniform(0.5, 4, (n, 1, 1)) - 0.1, 0).astype(np.float32)
+    cam[1] = 0
+    depth = np.linspace(0, 1, plan.layers)[None, :, None, None, None]
+    sharp = random.uniform(0.3, 3.5, (1, plan.layers, plan.heads, 1, 1))
+    scores = sharp * (2 * depth * near[: len(layer_images), None, None])
+    scores = scores + sharp * random.normal(0, 0.8, (len(layer_images), plan.layers, plan.heads, *grid))
+    weights = np.exp(scores)
+    readout = (0.9 * weights / weights.sum((3, 4), keepdims=True)).astype(np.float16)
+    arrays = {
+        "pixels": (pixels, ("image", "channel", "height", "width")),
+        "image_index": (np.array(shown, dtype=np.int64), ("image",)),
+        "readout": (readout, ("layer_image", "layer", "head", "row", "column")),
+        "rollout": (rollout, ("image", "row", "column")),
+        "grad_cam": (cam, ("image", "row", "column")),
+        "grad_cam_vit": (
+            (near * random.uniform(0.5, 2, (n, 1, 1))).astype(np.float32),
+            ("image", "row", "column"),
+        ),
+    }
+    tokens = plan.rows * plan.columns + len(plan.prefix)
+    if plan.full_attention:
+        full = random.random((len(layer_images), plan.layers, plan.heads, tokens, tokens), dtype=np.float32)
+        full /= full.sum(-1, keepdims=True)
+        arrays["attention"] = (full.astype(np.float16), ("layer_image", "layer", "head", "query", "key"))
+    attributes = {
+        "layers": [f"blocks.{layer}.attn" for layer in range(plan.layers)],
+        "rows": plan.rows,
+        "columns": plan.columns,
+        "prefix": list(plan.prefix),
+        "layer_images": layer_images,
+        "pair_images": shown,
+    }
+    write_arrays(path / "specimens.zarr", arrays, attributes)
+
+
+def run_facts(plan: Plan) -> dict:
+    """run.json."""
+    readout = "class_token" if "class" in plan.prefix else "mean"
+    layout = {"rows": plan.rows, "columns": plan.columns, "prefix": list(plan.prefix), "readout": readout}
+    common = {"classes": list(plan.classes), "image_size": [plan.image_size, plan.image_size]}
+    return {
+        "schema_version": 1,
+        "status": "complete",
+        "provenance": {
+            "command": f"archaeology dig --vit {plan.names[0]} --cnn {plan.names[1]} --out runs/example",
+            "started": "2026-11-20T21:51:00+00:00",
+            "versions": {"python": "3.11.2", "torch": "2.15.0", "timm": "1.0.31", "numpy": "2.3.1"},
+            "git": {"commit": "1b8148e0c0ffee0c0ffee0c0ffee0c0ffee0c0ff", "is_dirty": False},
+            "machine": {"system": "Linux", "architecture": "x86_64", "cpus": 2},
+            "seed": plan.seed,
+        },
+        "config": {
+            "vit": plan.names[0],
+            "cnn": plan.names[1],
+            "data": "parquet:cifar10",
+            "images": plan.num_images,
+        },
+        "models": {
+            "vit": common
+            | {
+                "name": plan.names[0],
+                "kind": "transformer",
+                "fingerprint": sha256_of("vit"),
+                "num_parameters": 812_554,
+            }
+            | {"layout": layout, "facts": {"recipe": "vit_cifar10"}},
+            "cnn": common
+            | {"name": plan.names[1], "kind": "convolutional", "fingerprint": sha256_of("cnn")}
+            | {"num_parameters": 534_122, "layout": None, "facts": {}},
+        },
+        "data": {
+            "name": "cifar10",
+            "split": "test",
+            "fingerprint": sha256_of("data"),
+            "classes": list(plan.classes) if plan.labelled else [],
+            "num_images": plan.num_images,
+            "skipped": [{"id": "test/broken.png", "reason": "the file is empty"}],
+        },
+        "seconds": {"decode": 1.2, "predict": 8.4, "survey": 12.7, "ablate": 41.3, "explain": 9.9},
+    }

@@ -1,0 +1,10 @@
+"""The interceptor: reading, differentiating and editing attention in any PyTorch model. The only place with hooks."""
+
+from archaeology.capture.attention import Attention as Attention
+from archaeology.capture.checks import check_capture as check_capture
+from archaeology.capture.edit import HeadEdit as HeadEdit
+from archaeology.capture.edit import PatternEdit as PatternEdit
+from archaeology.capture.interceptor import intercepted as intercepted
+from archaeology.capture.record import CapturedPattern as CapturedPattern
+from archaeology.capture.record import Record as Record
+from archaeology.capture.record import capture as capture

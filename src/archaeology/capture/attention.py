@@ -1,0 +1,100 @@
+"""One attention, caught in the act: which module, which tokens looked at which, with what weight.
+
+An `Attention` is handed to the caller while the model runs. It holds the model's own tensors, so ask it for what you
+need (`pattern(rows)`) and let it go: what is kept is memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+Kind = Literal["token", "window", "pool", "channel", "cross"]
+Route = Literal["sdpa", "softmax"]
+Rows = Tensor | slice | None
+
+FEW_QUERIES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """A softmax attention seen in a forward pass.
+
+    Attributes:
+        index: Number in the pass, from 0. A pass is one outermost call of the model or of a part of it.
+        module: Dotted path of the innermost module that ran it.
+        route: "sdpa" where PyTorch's fused attention did it, "softmax" where the model multiplied by itself.
+        kind: "token" (all tokens with each other), "window" (several groups of tokens per image, laid into the
+            batch), "pool" (few queries, such as class attention), "cross" (other tokens look than are looked at),
+            "channel" (features of a head look at each other).
+        shape: Batch, head, query, key. For windows, batch is images times windows, image by image.
+    """
+
+    index: int
+    module: str
+    route: Route
+    kind: Kind
+    shape: tuple[int, int, int, int]
+    compute_pattern: Callable[[Rows], Tensor] = field(repr=False)
+    compute_value: Callable[[], Tensor] = field(repr=False)
+    compute_output: Callable[[], Tensor] = field(repr=False)
+
+    def pattern(self, rows: Rows = None) -> Float[Tensor, "batch head query key"]:
+        """How much each query attends to each key, computed now; in float32 where the model runs in half precision.
+
+        On the softmax route this is what multiplied the values: after dropout, talking heads and the like.
+
+        Args:
+            rows: Indices or slice of queries; all of them if None.
+        """
+        return self.compute_pattern(rows)
+
+    @property
+    def value(self) -> Float[Tensor, "batch head key dim"]:
+        """What the pattern averages; repeated where heads share it."""
+        return self.compute_value()
+
+    @property
+    def output(self) -> Float[Tensor, "batch head query dim"]:
+        """What each head answered (pattern times value), as the model goes on with it, edits included."""
+        return self.compute_output()
+
+
+def kind_of(
+    shape: tuple[int, int, int, int],
+    num_features: int,
+    *,
+    num_images: int | None,
+    module_input: tuple[int, ...],
+) -> Kind:
+    """Tell the kinds of attention apart by shapes alone.
+
+    Args:
+        shape: Batch, head, query, key.
+        num_features: Of the values.
+        num_images: Images in the pass; None where unknown.
+        module_input: Shape of what the module was given, which says how many tokens and how many features there are.
+    """
+    batch, heads, queries, keys = shape
+    if queries == keys and _looks_across_channels(heads, keys, num_features, module_input):
+        return "channel"
+    if queries != keys:
+        return "pool" if queries <= min(FEW_QUERIES, keys) else "cross"
+    if num_images and batch > num_images and batch % num_images == 0:
+        return "window"
+    return "token"
+
+
+def _looks_across_channels(heads: int, keys: int, num_features: int, module_input: tuple[int, ...]) -> bool:
+    """Whether heads x keys make up the features of a token, while the values are as long as there are tokens."""
+    readings: list[tuple[int, int]] = []  # (tokens, features)
+    if len(module_input) == 3:
+        readings = [(module_input[1], module_input[2])]
+    elif len(module_input) == 4:
+        _, one, two, three = module_input
+        readings = [(two * three, one), (one * two, three)]
+    across = any(num_features == tokens and heads * keys == features for tokens, features in readings)
+    along = any(keys == tokens and heads * num_features == features for tokens, features in readings)
+    return across and not along

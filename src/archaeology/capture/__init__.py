@@ -1,4 +1,4 @@
-"""The interceptor: reading, differentiating and editing attention in any PyTorch model. The only place with hooks."""
+"""Reading, differentiating and editing attention in any PyTorch model; the only place with hooks."""
 
 from archaeology.capture.attention import Attention as Attention
 from archaeology.capture.checks import check_capture as check_capture

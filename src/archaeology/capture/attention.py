@@ -1,7 +1,7 @@
 """One attention, caught in the act: which module, which tokens looked at which, with what weight.
 
-An `Attention` is handed to the caller while the model runs. It holds the model's own tensors, so ask it for what you
-need (`pattern(rows)`) and let it go: what is kept is memory.
+An `Attention` is handed to the caller while the model runs. It holds the model's own tensors, so ask it for
+what you need (`pattern(rows)`) and let it go: what is kept is memory.
 """
 
 from collections.abc import Callable
@@ -26,10 +26,12 @@ class Attention:
         index: Number in the pass, from 0. A pass is one outermost call of the model or of a part of it.
         module: Dotted path of the innermost module that ran it.
         route: "sdpa" where PyTorch's fused attention did it, "softmax" where the model multiplied by itself.
-        kind: "token" (all tokens with each other), "window" (several groups of tokens per image, laid into the
-            batch), "pool" (few queries, such as class attention), "cross" (other tokens look than are looked at),
-            "channel" (features of a head look at each other).
+        kind: "token" (all tokens look at each other), "window" (several groups of tokens per image, laid into
+            the batch), "pool" (few queries, such as class attention), "cross" (other tokens look than are
+            looked at), "channel" (features of a head look at each other).
         shape: Batch, head, query, key. For windows, batch is images times windows, image by image.
+        normalised: Whether rows of the pattern must sum to one: False where the model changes its pattern
+            after the softmax, as talking heads do. (A query that may look nowhere has a row of zeros.)
     """
 
     index: int
@@ -37,14 +39,16 @@ class Attention:
     route: Route
     kind: Kind
     shape: tuple[int, int, int, int]
+    normalised: bool
     compute_pattern: Callable[[Rows], Tensor] = field(repr=False)
     compute_value: Callable[[], Tensor] = field(repr=False)
     compute_output: Callable[[], Tensor] = field(repr=False)
 
     def pattern(self, rows: Rows = None) -> Float[Tensor, "batch head query key"]:
-        """How much each query attends to each key, computed now; in float32 where the model runs in half precision.
+        """How much each query attends to each key, computed now; float32 for models in half precision.
 
-        On the softmax route this is what multiplied the values: after dropout, talking heads and the like.
+        On the softmax route this is what multiplied the values: after talking heads and the like, and in
+        training after dropout. Part of the autograd graph only where `intercepted` materialises.
 
         Args:
             rows: Indices or slice of queries; all of them if None.
@@ -71,11 +75,13 @@ def kind_of(
 ) -> Kind:
     """Tell the kinds of attention apart by shapes alone.
 
+    So an attention to as many other tokens as there are own ones is taken for "token".
+
     Args:
         shape: Batch, head, query, key.
         num_features: Of the values.
         num_images: Images in the pass; None where unknown.
-        module_input: Shape of what the module was given, which says how many tokens and how many features there are.
+        module_input: Shape of what the module was given, which tells tokens from features.
     """
     batch, heads, queries, keys = shape
     if queries == keys and _looks_across_channels(heads, keys, num_features, module_input):
@@ -88,7 +94,7 @@ def kind_of(
 
 
 def _looks_across_channels(heads: int, keys: int, num_features: int, module_input: tuple[int, ...]) -> bool:
-    """Whether heads x keys make up the features of a token, while the values are as long as there are tokens."""
+    """Whether heads x keys make up a token's features, while the values are as long as there are tokens."""
     readings: list[tuple[int, int]] = []  # (tokens, features)
     if len(module_input) == 3:
         readings = [(module_input[1], module_input[2])]

@@ -1,6 +1,6 @@
-"""Pattern times values is one sum over keys; letters say which axis of each tensor is which, however it was written.
+"""Pattern times values is one sum over keys; letters say which axis is which, however a model writes it.
 
-`attn @ v`, `v @ attn.mT`, `bmm` on heads folded into the batch and `einsum("bhij,bjhd->bihd", ...)` are the same
+`attn @ v`, `v @ attn.mT`, `bmm` on heads folded into the batch and `einsum("bhij,bjhd->bihd", ...)` are one
 contraction with its axes in another order. Here that order becomes `(batch, head, query, key)` and back.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Size, Tensor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -111,7 +111,7 @@ def matmul_axes(left: int, right: int) -> tuple[str, str, str]:
 
 
 def einsum_axes(equation: str, num_axes: Sequence[int]) -> tuple[str, str, str] | None:
-    """Letters of the two operands and the output of an einsum; None for other than two operands or a diagonal.
+    """Letters of an einsum of two tensors: left, right, output; None for other numbers, or a diagonal.
 
     Args:
         equation: As given to `torch.einsum`; may hold an ellipsis and leave the output out.
@@ -133,6 +133,15 @@ def einsum_axes(equation: str, num_axes: Sequence[int]) -> tuple[str, str, str] 
     if any(len(set(axes)) != len(axes) for axes in (*operands, output)):
         return None
     return operands[0], operands[1], output
+
+
+def letter_sizes(*parts: tuple[str, Size]) -> dict[str, int]:
+    """Size of each letter; where two tensors disagree, one of them is 1 and is spread out."""
+    sizes: dict[str, int] = {}
+    for axes, shape in parts:
+        for letter, size in zip(axes[len(axes) - len(shape) :], shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return sizes
 
 
 def contraction(

@@ -1,4 +1,4 @@
-"""What if this head had said nothing? An edit replaces a head's answer, or a whole pattern, while the model runs."""
+"""What if this head had said nothing? An edit replaces a head's answer, or a pattern, as the model runs."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class HeadEdit:
         Raises:
             ValueError: If `head` or `replacement` do not fit this layer.
         """
-        batch, heads, queries, dim = output.shape
+        batch, heads, _, _ = output.shape
         if batch % len(self.head):
             raise ValueError(
                 f"head must hold one number for each example, but got {len(self.head)} numbers for layer "
@@ -51,8 +51,8 @@ class HeadEdit:
         fitting = (tuple(output.shape[1:]), (windows, *output.shape[1:]))
         if tuple(replacement.shape) not in fitting:
             raise ValueError(
-                f"replacement must have shape {fitting[0]} (head, query, dim) or {fitting[1]} (window first) in "
-                f"layer {self.layer}, but got {tuple(replacement.shape)}."
+                f"replacement must have shape {fitting[0]} (head, query, dim) or {fitting[1]} (window first) "
+                f"in layer {self.layer}, but got {tuple(replacement.shape)}."
             )
         replacement = replacement.to(output)
         return replacement if replacement.ndim == 3 else replacement.repeat(len(self.head), 1, 1, 1)

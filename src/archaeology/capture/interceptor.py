@@ -1,23 +1,26 @@
 """Read attention where every model computes it: in PyTorch's own calls, with the model left as it is.
 
-Inside `intercepted(model, on_attention)` one `TorchFunctionMode` sees every call of PyTorch's Python functions, above
+Inside `intercepted(model, on_attention)` one `TorchFunctionMode` sees every call of a PyTorch function, above
 autograd, and recognises softmax attention on three routes:
 
-* `F.scaled_dot_product_attention` computes its output as ever; probabilities are recomputed only when asked.
-* `F.multi_head_attention_forward` (`nn.MultiheadAttention`) runs its own code with the mode still on, so that the
-  attention inside is seen. Its native fast path steps aside by itself while any mode is on.
-* A `softmax` whose result later multiplies values (`@`, `bmm`, `baddbmm`, `einsum`) is followed until it does.
+* `F.scaled_dot_product_attention` computes its output as ever; probabilities are recomputed when asked.
+* `F.multi_head_attention_forward` (`nn.MultiheadAttention`) runs its own code with the mode still on, so
+  that the attention inside is seen. Its native fast path steps aside by itself while any mode is on.
+* A `softmax` whose result later multiplies values (`@`, `bmm`, `baddbmm`, `einsum`) is followed until then.
 
-Not seen, because no such call is made in Python: models made by `torch.jit`, regions compiled by `torch.compile`,
-`flex_attention`, a softmax written out as exp and sum, and values weighted by `*` and `sum` instead of a product.
-`check_capture` says so by name. Gradient checkpointing recomputes outside the block: switch it off when
-differentiating. The mode and the account of running modules belong to one thread: a model run in another thread
-meanwhile is not seen. Blocks can be nested; each reports what it sees.
+Not seen, because no such call is made in Python: models made by `torch.jit`, regions compiled by
+`torch.compile`, `flex_attention`, a softmax written out as exp and sum, and values weighted by `*` and `sum`
+or in an einsum of three tensors. `check_capture` says so by name. Gradient checkpointing recomputes outside
+the block: switch it off when differentiating.
+
+Mode and account of running modules belong to one thread: the same model running in another one meanwhile is
+not seen. Blocks can be nested; each sees what the model and the blocks inside it call.
 
 No peer reads attention this way; function modes have been used to replace attention kernels.
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,9 +32,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from archaeology.capture.attention import Attention, Rows, kind_of
-from archaeology.capture.calls import Call, Product, fused_call, product_of
+from archaeology.capture.calls import Call
 from archaeology.capture.edit import Edit, HeadEdit, PatternEdit
-from archaeology.capture.follow import PRODUCTS, SOFTMAX, Followed, is_weight
+from archaeology.capture.follow import PRODUCTS, SOFTMAX, Followed, Trace, is_weight
+from archaeology.capture.fused import fused_call
+from archaeology.capture.product import Product, product_of
 from archaeology.capture.running import Running, watching
 
 OnAttention = Callable[[Attention], None]
@@ -48,10 +53,11 @@ def intercepted(
     """Run `on_attention` for every softmax attention in any forward pass of `model` inside the block.
 
     Args:
-        model: Any eager PyTorch model; a part of one will do, and its paths and layer numbers then count from there.
+        model: Any eager PyTorch model; a part of one will do: paths and layer numbers then count from there.
         on_attention: Called right after each attention was computed; None to edit only.
-        materialise: Compute the probabilities explicitly, inside the autograd graph, so that gradients with respect
-            to `Attention.pattern()` exist; where nothing before needs a gradient the graph starts at the pattern.
+        materialise: Compute the probabilities explicitly, inside the autograd graph, so that gradients with
+            respect to `Attention.pattern()` exist; where nothing before needs a gradient the graph starts at
+            the pattern.
         edit: Replaces a head's answer or a pattern on the way.
 
     Raises:
@@ -66,8 +72,8 @@ def intercepted(
             interceptor.followed.clear()
         if edit is not None and running.num_passes and not interceptor.edited:
             raise ValueError(
-                f"edit must name an attention layer of the pass, but got layer {edit.layer} while the last pass had "
-                f"{interceptor.num_seen}, numbered from 0."
+                f"edit must name an attention layer of the pass, but got layer {edit.layer} while the last "
+                f"pass had {interceptor.num_seen}, numbered from 0."
             )
 
 
@@ -120,15 +126,13 @@ class _Interceptor(TorchFunctionMode):
 
     def _fused(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         run = partial(func, *args, **kwargs)
-        call = fused_call(run, args, kwargs, num_images=self.running.num_images, num_heads=self._num_heads())
-        return self._attend(call, self._next())
+        call = fused_call(run, args, kwargs, num_images=self._num_images(), num_heads=self._num_heads())
+        return self._attend(call, Trace(axis=-1, normalised=True, event=self._next()))
 
     def _multi_head(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run PyTorch's own function, told that nobody is looking, while we do."""
-        outside, self.heads_inside = (
-            self.heads_inside,
-            kwargs.get("num_heads", args[4] if len(args) > 4 else None),
-        )
+        outside = self.heads_inside
+        self.heads_inside = kwargs["num_heads"] if "num_heads" in kwargs else args[4]
         try:
             with self:
                 return _unaware(func)(*args, **kwargs)
@@ -140,78 +144,93 @@ class _Interceptor(TorchFunctionMode):
     ) -> Any:
         run = partial(func, *args, **kwargs)
         product = product_of(name, args, kwargs)
-        traces = [self.followed.trace(operand) for operand in product.operands] if product else [None, None]
-        if product is None or traces == [None, None]:
+        if product is None:
             return run()
-        position = 0 if traces[0] is not None else 1
-        trace = traces[position]
+        traces = [self.followed.trace(operand) for operand in product.operands]
+        if traces == [None, None]:
+            return run()
+        position = 0 if traces[1] is None else 1  # of two patterns, the keys of the right one remain
+        trace, other = traces[position], traces[1 - position]
         assert trace is not None
-        axis = self._axis_after(product, position, [trace.axis if trace else None for trace in traces])
-        if traces[1 - position] is not None or (
-            axis is not None and is_weight(product.operands[1 - position])
-        ):
+        remains = product.letter_kept(position, trace.axis)
+        mixes = remains is not None and is_weight(product.operands[1 - position])
+        if other is not None or mixes:
             result = run()  # a product of patterns, or heads mixed by a weight: still a pattern
-            self.followed.mark(result, axis)
+            self.followed.mark(result, remains)
             return result
-        if is_weight(product.operands[1 - position]) and product.operands[position].ndim == 2:
-            return run()  # classes times learned embeddings: nothing attends
-        call = product.call(position, run, num_images=self.running.num_images, num_heads=self._num_heads())
-        if call is None:
+        call = product.call(position, run, num_images=self._num_images(), num_heads=self._num_heads())
+        if call is None or self._is_readout(product, position):
             return run()
-        again, trace.event = trace.event, self._next() if trace.event is None else trace.event
-        return self._attend(call, trace.event, report=again is None)
+        again = trace.event is not None
+        trace.event = trace.event if again else self._next()
+        trace.normalised = trace.normalised and remains is None and len(call.axes.key) == 1
+        return self._attend(call, trace, again=again)
 
-    @staticmethod
-    def _axis_after(product: Product, position: int, axes: list[int | None]) -> int | None:
-        """Where the keys are in the product, or None if they are summed over or lost from sight."""
-        if axes[1 - position] is not None:  # both operands are patterns: the keys of the right one remain
-            position = 1
-        axis, letters = axes[position], product.axes[position]
-        if axis is None:
-            return None
-        letter = letters[len(letters) - product.operands[position].ndim :][axis]
-        return product.axes[2].index(letter) if letter in product.axes[2] else None
+    def _is_readout(self, product: Product, position: int) -> bool:
+        """Whether it is class probabilities that are multiplied, one row for each image: nothing attends."""
+        probabilities, other = product.operands[position], product.operands[1 - position]
+        shape = self.running.frames[0].input_shape
+        rows_are_images = len(shape) > 2 and shape[0] == probabilities.shape[position]
+        return probabilities.ndim == 2 and other.ndim == 2 and (rows_are_images or is_weight(other))
 
-    def _attend(self, call: Call, index: int, *, report: bool = True) -> Tensor:
-        edit = self.edit if self.edit is not None and self.edit.layer == index else None
-        pattern: Tensor | None = None
+    def _attend(self, call: Call, trace: Trace, *, again: bool = False) -> Tensor:
+        """Let the call happen, as it is or edited, and report it, unless the same pattern was met before."""
+        edit = self.edit if self.edit is not None and self.edit.layer == trace.event else None
+        pattern = self._stand_in(call, trace, edit)
+        if pattern is None:
+            result = call.as_is()
+            product = partial(call.product, result)
+        else:
+            made = call.with_pattern(pattern)
+            result = call.finish(made)
+            product = partial(_same, made)
+        if isinstance(edit, HeadEdit):
+            edit = HeadEdit(edit.layer, edit.head) if again else edit  # a replacement counts once
+            made = call.axes.output_back(edit.apply(call.axes.output_of(product())))
+            result = call.finish(made)
+            product = partial(_same, made)
+        self.edited = self.edited or edit is not None
+        if self.on_attention is not None and not again:
+            self._report(call, trace, pattern, product)
+        return result
+
+    def _stand_in(self, call: Call, trace: Trace, edit: Edit | None) -> Tensor | None:
+        """The pattern to compute with instead of the model's own, or None to leave it alone."""
         if isinstance(edit, PatternEdit):
-            pattern = edit.fitting(call.axes.shape, call.value().device)
-        elif self.materialise:
+            return edit.fitting(call.axes.shape, call.device)
+        if not self.materialise:
+            return None
+        pattern = trace.pattern() if trace.pattern is not None else None
+        if pattern is None:
             pattern = call.pattern()
+            trace.pattern = weakref.ref(pattern)
             if torch.is_grad_enabled() and not pattern.requires_grad:
                 pattern.requires_grad_()
-        product = call.product() if pattern is None else call.with_pattern(pattern)
-        if isinstance(edit, HeadEdit):
-            product = call.axes.output_back(edit.apply(call.axes.output_of(product)))
-        self.edited = self.edited or edit is not None
-        if report and self.on_attention is not None:
-            self._report(call, index, pattern, product)
-        return call.finish(product)
+        return pattern
 
-    def _report(self, call: Call, index: int, pattern: Tensor | None, product: Tensor) -> None:
+    def _report(
+        self, call: Call, trace: Trace, pattern: Tensor | None, product: Callable[[], Tensor]
+    ) -> None:
         def read(rows: Rows) -> Tensor:
             if pattern is not None:
                 return pattern if rows is None else pattern[:, :, rows]
             with torch.no_grad():
                 return call.pattern(rows)
 
-        assert self.on_attention is not None
+        assert self.on_attention is not None and trace.event is not None
         frame = self.running.frames[-1]
+        axes = call.axes
+        num_images, shape = self._num_images(), frame.input_shape
         event = Attention(
-            index=index,
+            index=trace.event,
             module=frame.path,
             route=call.route,
-            kind=kind_of(
-                call.axes.shape,
-                call.axes.num_features,
-                num_images=self.running.num_images,
-                module_input=frame.input_shape,
-            ),
-            shape=call.axes.shape,
+            kind=kind_of(axes.shape, axes.num_features, num_images=num_images, module_input=shape),
+            shape=axes.shape,
+            normalised=trace.normalised,
             compute_pattern=read,
             compute_value=call.value,
-            compute_output=partial(call.axes.output_of, product),
+            compute_output=lambda: axes.output_of(product()),
         )
         with _own_work():
             self.on_attention(event)
@@ -219,6 +238,13 @@ class _Interceptor(TorchFunctionMode):
     def _next(self) -> int:
         self.num_seen += 1
         return self.num_seen - 1
+
+    def _num_images(self) -> int | None:
+        shape, module = self.running.frames[0].input_shape, self.running.frames[-1].module
+        tokens_first = (
+            isinstance(module, nn.MultiheadAttention) and not module.batch_first and len(shape) == 3
+        )
+        return None if tokens_first or not shape else shape[0]
 
     def _num_heads(self) -> int | None:
         return self.heads_inside or self.running.frames[-1].num_heads
@@ -234,8 +260,12 @@ def _own_work() -> Iterator[None]:
         _own.work = before
 
 
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
 def _name(func: Callable[..., Any]) -> str:
-    """What a function is called, the same for `torch.softmax`, `Tensor.softmax`, `F.softmax` and its aten operator."""
+    """What a function is called: the same for `torch.softmax`, `Tensor.softmax`, `F.softmax` and in aten."""
     name = getattr(func, "__name__", "")
     if name == "__get__":  # an attribute such as Tensor.mT
         name = getattr(getattr(func, "__self__", None), "__name__", "")

@@ -1,9 +1,9 @@
-"""One forward pass, written down: attention patterns, activations and, where asked, the gradients of a class score.
+"""One forward pass, written down: attention patterns, activations, and the gradients of a class score.
 
-Explanations are functions of a `Record`, so the model runs once however many of them are drawn. Gradients come cheap:
-no graph is recorded before the first tap (or, without taps, the first pattern) and no parameter gets a gradient, so
-Grad-CAM on a late layer costs about one forward pass. Differs from the usual packages, which differentiate with
-respect to the image and all weights and throw that away.
+Explanations are functions of a `Record`, so the model runs once however many of them are drawn. Gradients
+come cheap: no graph is recorded before the first tap (or, without taps, the first pattern) and no parameter
+gets a gradient, so Grad-CAM on a late layer costs about one forward pass. Differs from the usual packages,
+which differentiate with respect to the image and all weights and throw that away.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from archaeology.capture.attention import Attention, Kind
+from archaeology.capture.hidden import refuse_hidden, why_nothing
 from archaeology.capture.interceptor import intercepted
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
@@ -33,8 +34,8 @@ class CapturedPattern:
         module: Dotted path of the module that attends.
         kind: What attends to what; see `Attention`.
         pattern: Weight of each key for each query.
-        pattern_gradient: d logit[target] / d pattern; None where not asked, or where the layer lies before the first
-            tap, at which the graph starts.
+        pattern_gradient: d logit[target] / d pattern; None where not asked, or where the layer lies before
+            the first tap, at which the graph starts.
     """
 
     module: str
@@ -90,8 +91,8 @@ class Record:
         if len(found) < len(layers):
             missing = ", ".join(layer.module for layer in layers if layer.pattern_gradient is None)
             raise ValueError(
-                f"pattern gradients are missing for {missing}: the graph starts at the first tap, so capture with "
-                f"gradients=True and either no taps or a first tap before these layers."
+                f"pattern gradients are missing for {missing}: the graph starts at the first tap, so capture "
+                f"with gradients=True and either no taps or a first tap before these layers."
             )
         return torch.stack(found)
 
@@ -113,16 +114,20 @@ def capture(
         target: Class to explain for each image; the predicted one if None.
         taps: Module paths whose outputs to keep.
         patterns: Whether to keep attention patterns: batch x head x query x key numbers for each layer.
-        gradients: Whether to differentiate the target's logit with respect to taps and patterns. The graph starts at
-            the first tap reached, so patterns before it have no gradient; without taps it starts at the first
-            pattern.
+        gradients: Whether to differentiate the target's logit with respect to taps and patterns. The graph
+            starts at the first tap reached, so patterns before it have no gradient; without taps it starts
+            at the first pattern.
 
     Raises:
         UnknownNameError: If a tap is no module of the model; suggests the nearest.
         ValueError: If a tap does not run, or there is nothing to differentiate.
+        SelfCheckError: If patterns are asked of a transformer that does not show them; says why.
     """
     if gradients and not taps and not patterns:
         raise ValueError("gradients need something to be taken of: pass taps=(...) or patterns=True.")
+    attends = patterns and specimen.kind == "transformer"
+    if attends:
+        refuse_hidden(specimen.model)
     kept: list[tuple[str, Kind, Tensor]] = []  # never the event itself: it holds queries, keys and values
     materialise = gradients and patterns
 
@@ -142,6 +147,8 @@ def capture(
                     f"every tap must run in a forward pass, but {', '.join(silent)} did not; name another."
                 )
             target = _checked_target(logits, target)
+            if attends and not kept:
+                raise why_nothing(specimen, images)
             sources = [*activations.values(), *(pattern for _, _, pattern in kept)]
             found = _gradients(logits, target, sources) if gradients else [None] * len(sources)
     return Record(
@@ -199,12 +206,12 @@ def _tapped(model: nn.Module, taps: Sequence[str], gradients: bool) -> Iterator[
 def _tap(
     path: str, reached: dict[str, Tensor], gradients: bool, module: nn.Module, given: object, output: Any
 ) -> Any:
-    """Keep a module's output and pass on a copy, so that nothing done to it in place reaches what was kept."""
+    """Keep a module's output and pass on a copy, so that nothing done in place reaches what was kept."""
     tensor = output[0] if isinstance(output, list | tuple) and output else output
     if not isinstance(tensor, Tensor):
         raise ValueError(
-            f"a tap must be a module that returns a tensor (or a tuple that starts with one), but {path} returns "
-            f"{type(output).__name__}; tap a module inside it."
+            f"a tap must be a module that returns a tensor (or a tuple that starts with one), but {path} "
+            f"returns {type(output).__name__}; tap a module inside it."
         )
     if gradients and not reached:
         tensor = tensor.detach().requires_grad_()
@@ -238,8 +245,8 @@ def _gradients(logits: Tensor, target: Tensor, sources: list[Tensor]) -> list[Te
     asked = [source for source in sources if source.requires_grad]
     if not asked or not logits.requires_grad:
         raise ValueError(
-            "gradients need a tap or a pattern that the logits depend on, but there is none: the model has no visible "
-            "attention, or the tap was not run, or it runs under no_grad; name another tap."
+            "gradients need a tap or a pattern that the logits depend on, but there is none: the model shows "
+            "no attention, or goes on from the tap under no_grad; name a (later) tap."
         )
     score = logits.gather(1, target[:, None]).sum()
     found = iter(torch.autograd.grad(score, asked, allow_unused=True, materialize_grads=True))

@@ -35,12 +35,6 @@ class Running:
     num_passes: int = 0
     thread: int = field(default_factory=threading.get_ident)
 
-    @property
-    def num_images(self) -> int | None:
-        """Batch of the outermost call, None if it was given no tensor."""
-        shape = self.frames[0].input_shape
-        return shape[0] if shape else None
-
     def enter(self, path: str, module: nn.Module, given: tuple[Any, ...]) -> None:
         """Put a module on the stack."""
         if threading.get_ident() != self.thread:

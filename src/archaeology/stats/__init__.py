@@ -1,0 +1,16 @@
+"""Numbers about attention heads: pure functions of patterns, and a survey in constant memory."""
+
+from archaeology.stats.class_token_mass import token_mass as token_mass
+from archaeology.stats.distance import attention_distance as attention_distance
+from archaeology.stats.distance import patch_distances as patch_distances
+from archaeology.stats.entropy import entropy as entropy
+from archaeology.stats.rows import Rows as Rows
+from archaeology.stats.rows import Statistic as Statistic
+from archaeology.stats.rows import statistics as statistics
+from archaeology.stats.sparsity import gini as gini
+from archaeology.stats.sparsity import largest_weight as largest_weight
+from archaeology.stats.sparsity import participation as participation
+from archaeology.stats.sums import HeadSums as HeadSums
+from archaeology.stats.survey import HeadSurvey as HeadSurvey
+from archaeology.stats.survey import sum_heads as sum_heads
+from archaeology.stats.survey import survey_heads as survey_heads

@@ -1,0 +1,51 @@
+"""The readout is what the classifier reads, so an attention map of the image is what the readout looks at.
+
+A model with a class token reads that token: the map is its row. A model that averages its patches has no
+such row: the map is the mean of the patches' rows. A pooling layer has one query only: the map is that row.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from archaeology.capture.record import Record
+from archaeology.core.shapes import Heatmap, Pattern
+from archaeology.specimens.layout import TokenLayout
+
+
+def layout_of(record: Record, method: str) -> TokenLayout:
+    """The record's token layout.
+
+    Raises:
+        ValueError: If the model has no tokens; the message says which method would work.
+    """
+    if record.layout is None:
+        raise ValueError(
+            f"{method} needs a model with a token layout, but this record has none (a convolutional "
+            "network?); use grad_cam, or declare layout=TokenLayout(...) when loading the model."
+        )
+    return record.layout
+
+
+def readout_weights(layout: TokenLayout) -> Float[Tensor, " token"]:
+    """The share of each token in what the classifier reads: all on the class token, or patches alike."""
+    weights = torch.zeros(layout.num_tokens, dtype=torch.float64)
+    if layout.readout == "class_token" and layout.class_token is not None:
+        weights[layout.class_token] = 1
+    else:
+        weights[layout.num_prefix :] = 1 / layout.num_patches
+    return weights
+
+
+def readout_row(pattern: Pattern, layout: TokenLayout) -> Float[Tensor, "batch head key"]:
+    """How the readout spreads its attention over the keys, in every head."""
+    if pattern.shape[2] == 1:
+        return pattern[:, :, 0]
+    if layout.readout == "class_token" and layout.class_token is not None:
+        return pattern[:, :, layout.class_token]
+    return pattern[:, :, layout.num_prefix :].mean(dim=2)
+
+
+def patch_map(tokens: Float[Tensor, "batch token"], layout: TokenLayout) -> Heatmap:
+    """The patches of a row of tokens, on their grid; prefix tokens are left out."""
+    return tokens[:, layout.num_prefix :].unflatten(1, (layout.rows, layout.columns))

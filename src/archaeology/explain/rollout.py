@@ -1,0 +1,138 @@
+"""Rollout follows attention through all layers: whom the readout looks at, whom those looked at.
+
+Each layer mixes tokens with `A = 0.5 * heads + 0.5 * I`, the identity standing for the residual connection,
+and rollout is the product of all `A`. Source: `abnar2020quantifying`. Differs: only the readout's row of
+the product is wanted, so one row vector is pushed from the last layer to the first, which is the same
+number for a fraction of the work; the product of matrices never exists. Discarding weak weights is not in
+the paper; it comes from a widely copied script that then divides by the sums of the wrong axis. Here rows
+are divided by their own sums, after discarding.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from archaeology.capture.record import Record
+from archaeology.core.registry import unknown_name
+from archaeology.core.shapes import Pattern
+from archaeology.explain.explanation import Explanation, explanations
+from archaeology.explain.readout import layout_of, patch_map, readout_weights
+from archaeology.specimens.layout import TokenLayout
+
+HEAD_FUSIONS = ("mean", "max", "min")
+
+
+def fused_heads(pattern: Pattern, head_fusion: str = "mean") -> Float[Tensor, "batch query key"]:
+    """One matrix from all heads: their mean, or the largest or smallest of them entry by entry.
+
+    Raises:
+        UnknownNameError: If `head_fusion` is none of mean, max and min.
+    """
+    if head_fusion == "mean":
+        return pattern.mean(dim=1)
+    if head_fusion == "max":
+        return pattern.amax(dim=1)
+    if head_fusion == "min":
+        return pattern.amin(dim=1)
+    raise unknown_name("head fusion", head_fusion, list(HEAD_FUSIONS))
+
+
+def without_weakest(
+    fused: Float[Tensor, "batch query key"], discard_ratio: float
+) -> Float[Tensor, "batch query key"]:
+    """Zero the weakest share of each image's matrix; weights equal to the weakest one kept are kept too.
+
+    Raises:
+        ValueError: If `discard_ratio` is not in [0, 1).
+    """
+    if not 0 <= discard_ratio < 1:
+        raise ValueError(f"discard_ratio must be at least 0 and below 1, but got {discard_ratio=}.")
+    flat = fused.flatten(1)
+    num_discarded = int(flat.shape[1] * discard_ratio)
+    if num_discarded == 0:
+        return fused
+    weakest_kept = flat.kthvalue(num_discarded + 1, dim=1).values
+    return fused.masked_fill(fused < weakest_kept[:, None, None], 0)
+
+
+def rolled_row(
+    patterns: Sequence[Pattern],
+    start: Float[Tensor, "batch token"],
+    *,
+    head_fusion: str = "mean",
+    discard_ratio: float = 0.0,
+) -> Float[Tensor, "batch token"]:
+    """`start` times the product of all layers' mixing matrices, last layer first.
+
+    Args:
+        patterns: One for each layer, first to last, query and key being the same tokens.
+        start: What is read at the end: a one at the class token, or equal shares of the patches.
+        head_fusion: How heads become one matrix: mean (the paper's), max or min.
+        discard_ratio: Share of each layer's weights that is dropped, weakest first.
+
+    Returns:
+        The share of every input token; sums to one where `start` does.
+    """
+    row = start[:, None]
+    for pattern in reversed(patterns):
+        fused = without_weakest(fused_heads(pattern, head_fusion), discard_ratio)
+        # A = (fused + I) / (its row sums): dividing the row vector first spares a pass over the matrix.
+        shared = row / (fused.sum(dim=-1)[:, None] + 1)
+        row = shared @ fused + shared
+    return row[:, 0]
+
+
+@explanations.register("rollout")
+def rollout(record: Record, *, head_fusion: str = "mean", discard_ratio: float = 0.0) -> Explanation:
+    """Attention rollout from the model's readout to its patches; looks at no class.
+
+    Args:
+        record: Captured with patterns, from a model whose layers all see all tokens.
+        head_fusion: mean, max or min over heads.
+        discard_ratio: Share of the weakest weights dropped in every layer, in [0, 1).
+
+    Raises:
+        ValueError: If the model has no token layout or its layers see windows.
+
+    References:
+        `abnar2020quantifying`. Differs: see the module.
+    """
+    layout = layout_of(record, "rollout")
+    patterns = _full_patterns(record, layout)
+    start = _readout(record, layout).to(patterns[0])
+    rows = rolled_row(patterns, start, head_fusion=head_fusion, discard_ratio=discard_ratio)
+    kept = f", weakest {discard_ratio:.0%} dropped" if discard_ratio else ""
+    return Explanation(
+        # Talking heads can hold negative weights, and so could their product.
+        heatmap=patch_map(rows, layout).clamp(min=0),
+        method="rollout",
+        parameters={"head_fusion": head_fusion, "discard_ratio": discard_ratio},
+        formula=(
+            f"A = 0.5 * {head_fusion} over heads + 0.5 * I, rows sum to one{kept}; "
+            f"{layout.readout} row of the product of all {len(patterns)} layers"
+        ),
+    )
+
+
+def _full_patterns(record: Record, layout: TokenLayout) -> list[Pattern]:
+    """The patterns of the layers in which every token may look at every token, first to last."""
+    square = (layout.num_tokens, layout.num_tokens)
+    full = [a for a in record.attentions if a.kind == "token" and a.pattern.shape[-2:] == square]
+    other = [a for a in record.attentions if a.kind != "pool" and a not in full]
+    if other or not full:
+        raise ValueError(
+            f"rollout needs layers in which all {layout.num_tokens} tokens see each other, but got "
+            f"{len(full)} such layers and {len(other)} others "
+            f"({', '.join(f'{a.module}: {a.kind}' for a in other[:3]) or 'none captured'}); "
+            "use grad_cam for this model."
+        )
+    return [attention.pattern for attention in full]
+
+
+def _readout(record: Record, layout: TokenLayout) -> Float[Tensor, "batch token"]:
+    """What is read at the end: by the last layer where that is an attention pool, else as the layout says."""
+    last = record.attentions[-1]
+    if last.kind == "pool" and last.pattern.shape[-2:] == (1, layout.num_tokens):
+        return last.pattern[:, :, 0].mean(dim=1)
+    return readout_weights(layout).expand(len(last.pattern), -1)

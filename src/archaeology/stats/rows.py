@@ -1,0 +1,56 @@
+"""What a statistic looks at: some rows of a layer's pattern, and where their tokens are.
+
+Every statistic gives one number for each row, that is for each head and query; a survey averages them over
+queries. Rows need not sum to one: all statistics divide by the row's own sum, so they speak of shares of
+what attention there is. Weights must not be negative.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from archaeology.core.registry import Registry
+from archaeology.core.shapes import Pattern
+from archaeology.specimens.layout import TokenLayout
+
+PerRow = Float[Tensor, "batch head query"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of one layer's pattern.
+
+    Attributes:
+        pattern: Their weights, >= 0.
+        queries: Which token looks, for each row; -1 for a query that is no token of the image (a probe).
+        layout: Where the keys lie in the image, or None where they are not the image's tokens in order
+            (windows, channels), so that nothing about places can be said.
+        patch_size: Height and width of a patch, in pixels.
+    """
+
+    pattern: Pattern
+    queries: Int[Tensor, " query"]
+    layout: TokenLayout | None
+    patch_size: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One number for each row, and how to speak of it.
+
+    Attributes:
+        of_rows: Computes it; NaN where it is not defined.
+        label: What a figure writes beside it.
+        unit: Its unit; empty for a share.
+        sampled: Whether it is so costly that only a few rows of each pattern are looked at.
+    """
+
+    of_rows: Callable[[Rows], PerRow]
+    label: str
+    unit: str = ""
+    sampled: bool = False
+
+
+statistics: Registry[Statistic] = Registry("statistic")

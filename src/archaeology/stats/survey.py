@@ -1,0 +1,142 @@
+"""A survey asks every head the same questions about every image and keeps only counts, means and spreads.
+
+For each image, layer and head a statistic is averaged over the queries that are patches (over all queries
+where a layer works on windows or pools its tokens), so an image gives one number; the interval is Student's
+over images. Patterns are made a few rows of a few images at a time, looked at while they are still in the
+processor's cache, and dropped: memory depends neither on the number of images nor on the size of the
+batches given.
+
+Distance and class-token mass need to know where the keys are. They are NaN in layers that see windows
+(Swin), features (channel attention) or another grid than the declared layout. Negative weights (talking
+heads) count as none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats as distributions
+from torch import Tensor
+
+from archaeology.capture.attention import Attention
+from archaeology.capture.interceptor import intercepted
+from archaeology.core.seeding import torch_generator
+from archaeology.core.shapes import Image, PixelImage
+from archaeology.specimens.specimen import Specimen
+from archaeology.stats.layer import layer_values
+from archaeology.stats.rows import statistics
+from archaeology.stats.sums import HeadSums
+
+PIXELS_PER_PASS = 4 * 224 * 224
+
+
+@dataclass(frozen=True, eq=False)
+class HeadSurvey:
+    """What a survey found, for every head of every layer.
+
+    Attributes:
+        sums: The running means behind it.
+        level: Coverage of the intervals.
+    """
+
+    sums: HeadSums
+    level: float = 0.95
+
+    def table(self) -> list[dict[str, object]]:
+        """One row for each head: `layer, head, module, n`; for each statistic its mean, `_low`, `_high`.
+
+        NaN where a statistic is not defined; its interval is NaN too with fewer than two images.
+        """
+        sums = self.sums
+        degrees = np.maximum(sums.count - 1, 1)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(sums.count > 0, sums.mean, np.nan)
+            error = np.sqrt(sums.deviation / degrees / np.maximum(sums.count, 1))
+        half = np.where(sums.count > 1, distributions.t.ppf(0.5 + self.level / 2, degrees) * error, np.nan)
+        table: list[dict[str, object]] = []
+        for row, module in enumerate(sums.modules):
+            entry: dict[str, object] = {
+                "layer": int(sums.layer[row]),
+                "head": int(sums.head[row]),
+                "module": module,
+                "n": sums.num_images,
+            }
+            for column, name in enumerate(sums.names):
+                entry[name] = float(mean[row, column])
+                entry[f"{name}_low"] = float(mean[row, column] - half[row, column])
+                entry[f"{name}_high"] = float(mean[row, column] + half[row, column])
+            table.append(entry)
+        return table
+
+
+def survey_heads(
+    specimen: Specimen, batches: Iterable[PixelImage | Image] | PixelImage | Image, *, seed: int = 0
+) -> HeadSurvey:
+    """Every registered statistic of every head over a data set, in constant memory.
+
+    Args:
+        specimen: A model with attention.
+        batches: Batches of images, of any size, or one tensor of images.
+        seed: Chooses the rows on which costly statistics are sampled.
+
+    Raises:
+        ValueError: If there is no image, or the model has no attention that can be seen.
+    """
+    total: HeadSums | None = None
+    for images in [batches] if isinstance(batches, Tensor) else batches:
+        sums = sum_heads(specimen, images, seed=seed)
+        total = sums if total is None else total + sums
+    if total is None:
+        raise ValueError("survey_heads needs at least one batch of images, but got none.")
+    return HeadSurvey(total)
+
+
+@torch.no_grad()
+def sum_heads(specimen: Specimen, images: PixelImage | Image, *, seed: int = 0) -> HeadSums:
+    """The sums of a survey over some images, to be added to those of others.
+
+    Raises:
+        ValueError: If there is no image, or the model has no attention that can be seen.
+    """
+    if len(images) == 0:
+        raise ValueError("survey_heads needs at least one image in every batch, but got an empty batch.")
+    parts = [_sums_of_pass(specimen, part, seed) for part in images.split(images_per_pass(specimen))]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def images_per_pass(specimen: Specimen) -> int:
+    """How many images go through the model at once: few on a CPU, where more only spill its caches."""
+    height, width = specimen.image_size
+    budget = PIXELS_PER_PASS * (1 if specimen.device.type == "cpu" else 16)
+    return max(1, budget // (height * width))
+
+
+def _sums_of_pass(specimen: Specimen, images: PixelImage | Image, seed: int) -> HeadSums:
+    modules: list[str] = []
+    values: list[Float[np.ndarray, "image head statistic"]] = []
+
+    def look(attention: Attention) -> None:
+        modules.append(attention.module)
+        values.append(
+            layer_values(
+                attention,
+                layout=specimen.layout,
+                image_size=specimen.image_size,
+                num_images=len(images),
+                generator=torch_generator(seed, "sampled rows", attention.index),
+            )
+        )
+
+    with intercepted(specimen.model, look):
+        specimen.predict(images)
+    if not values:
+        raise ValueError(
+            f"survey_heads needs a model with softmax attention that can be seen, but {specimen.name} showed "
+            "none; use an eager (not compiled or scripted) transformer."
+        )
+    return HeadSums.of_images(modules, statistics.names(), values)

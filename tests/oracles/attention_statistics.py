@@ -1,0 +1,54 @@
+"""Statistics of one row as their definitions write them: loops, floats, no tensor operation."""
+
+import math
+
+
+def entropy(row):
+    total = sum(row)
+    result = 0.0
+    for weight in row:
+        share = weight / total
+        if share > 0:
+            result -= share * math.log(share)
+    return result
+
+
+def distance(row, query, columns, patch_height, patch_width):
+    """Row over patches only; `query` counts patches row by row."""
+    total = sum(row)
+    result = 0.0
+    for key, weight in enumerate(row):
+        vertical = (key // columns - query // columns) * patch_height
+        horizontal = (key % columns - query % columns) * patch_width
+        result += weight / total * math.sqrt(vertical**2 + horizontal**2)
+    return result
+
+
+def participation(row):
+    total = sum(row)
+    inverse = 0.0
+    for weight in row:
+        inverse += (weight / total) ** 2
+    return 1 / inverse / len(row)
+
+
+def largest_weight(row):
+    largest = row[0]
+    for weight in row:
+        if weight > largest:
+            largest = weight
+    return largest / sum(row)
+
+
+def gini(row):
+    """Mean absolute difference of all pairs, over twice the mean."""
+    n, total = len(row), sum(row)
+    difference = 0.0
+    for one in row:
+        for other in row:
+            difference += abs(one - other)
+    return difference / (2 * n * total)
+
+
+def token_mass(row, token):
+    return row[token] / sum(row)

@@ -1,4 +1,4 @@
-"""Which token is which patch: declared once, checked against what the model really does, never guessed by the user."""
+"""Which token is which patch: declared once, checked against what the model does, never left to the user."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -43,6 +43,16 @@ class TokenLayout:
         """Index of the class token, or None where there is none."""
         return self.prefix.index("class") if "class" in self.prefix else None
 
+    def describe(self) -> dict[str, object]:
+        """The fields, ready for JSON."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "prefix": list(self.prefix),
+            "readout": self.readout,
+            "order": self.order,
+        }
+
     def check(self, tokens_seen: int, where: str) -> None:
         """Compare with the number of tokens that layer `where` really has.
 
@@ -51,7 +61,7 @@ class TokenLayout:
         """
         if self.order == "flat" and tokens_seen != self.num_tokens:
             raise ValueError(
-                f"The token layout must match what the model does, but {where} has {tokens_seen} tokens while the "
-                f"layout declares {self.num_prefix} prefix + {self.rows} x {self.columns} patches "
+                f"The token layout must match what the model does, but {where} has {tokens_seen} tokens "
+                f"while the layout declares {self.num_prefix} prefix + {self.rows} x {self.columns} patches "
                 f"= {self.num_tokens}; pass layout=TokenLayout(rows=..., columns=..., prefix=(...))."
             )

@@ -1,4 +1,4 @@
-"""A specimen is a model ready to be examined: it takes images in [0, 1] and says how its tokens are laid out."""
+"""A specimen is a model ready to be examined: it takes images in [0, 1] and says where its tokens lie."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archaeology.core.shapes import Image, Logits, PixelImage
-from archaeology.core.storage import sha256_of
+from archaeology.core.storage import plain_json, sha256_of
 from archaeology.specimens.layout import TokenLayout
 
 
@@ -48,8 +48,18 @@ class Specimen:
         """Where its weights are; the CPU if it has none."""
         return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of its weights; float32 if it has none."""
+        return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that were trained (or would be)."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
     def prepare(self, images: Image | PixelImage) -> Image:
-        """Images as the model eats them: on its device, in its size, normalised.
+        """Images as the model eats them: on its device, in its size and precision, normalised.
 
         Args:
             images: 8-bit images, or floats in [0, 1].
@@ -57,33 +67,60 @@ class Specimen:
         Raises:
             ValueError: If they are not three-channel images or floats leave [0, 1].
         """
-        if images.ndim != 4 or images.shape[1] != 3:
+        if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
             raise ValueError(
-                f"images must be (batch, 3, height, width), but got shape {tuple(images.shape)}."
+                "images must be (batch, 3, height, width) and at least one, but got shape "
+                f"{tuple(images.shape)}; add a batch axis with images[None], or repeat grey images to three "
+                "channels."
             )
-        images = images.to(self.device)
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        elif float(images.detach().amin()) < -1e-6 or float(images.detach().amax()) > 1 + 1e-6:
-            raise ValueError(
-                f"images must lie in [0, 1] (or be uint8), but got values from {float(images.detach().amin()):.3g} to "
-                f"{float(images.detach().amax()):.3g}; divide by 255 and leave the normalisation to the specimen."
-            )
+        images = self._in_unit_range(images.to(self.device))
         if tuple(images.shape[-2:]) != self.image_size:
             images = F.interpolate(images, self.image_size, mode="bicubic", antialias=True).clamp(0, 1)
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-        return (images - mean) / std
+        return ((images - mean) / std).to(self.dtype)
+
+    def _in_unit_range(self, images: Image | PixelImage) -> Image:
+        if images.dtype == torch.uint8:
+            return images.float() / 255
+        if not images.is_floating_point():
+            raise ValueError(
+                f"images must be uint8 or floating point, but got {images.dtype}; use images.to(torch.uint8)."
+            )
+        low, high = (float(edge) for edge in images.detach().aminmax())
+        if not (low >= -1e-6 and high <= 1 + 1e-6):  # also false for NaN
+            raise ValueError(
+                f"images must lie in [0, 1] (or be uint8), but got values from {low:.3g} to {high:.3g}; "
+                "divide by 255 and leave the normalisation to the specimen."
+            )
+        return images
 
     def predict(self, images: Image | PixelImage) -> Logits:
         """Logits for images in [0, 1] or 8 bit; differentiable in float images."""
         return self.model(self.prepare(images))
 
     def fingerprint(self) -> str:
-        """Hex sha256 of all weights and buffers: two specimens with the same one predict the same."""
-        parts: list[bytes | str] = []
+        """Hex sha256 of weights, buffers and preparation: the same one means the same predictions."""
+        parts: list[bytes | str] = [repr((self.image_size, self.mean, self.std, self.layout))]
         for name, tensor in sorted(self.model.state_dict().items()):
             if isinstance(tensor, Tensor):
                 bytes_of = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
                 parts += [name, str(tuple(tensor.shape)), str(tensor.dtype), bytes_of]
         return sha256_of(*parts)
+
+    def describe(self) -> dict[str, object]:
+        """What a run keeps of the model, ready for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "classes": list(self.classes),
+            "image_size": list(self.image_size),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "crop_fraction": self.crop_fraction,
+            "fingerprint": self.fingerprint(),
+            "num_parameters": self.num_parameters,
+            "layout": None if self.layout is None else self.layout.describe(),
+            "target_layer": self.target_layer,
+            "facts": plain_json(self.facts),
+        }

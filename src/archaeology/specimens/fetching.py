@@ -1,0 +1,67 @@
+"""Weights that have to come over the network come, or say within seconds what is missing and where to put it.
+
+Hugging Face's client tries six times, waiting up to eight seconds, for every file: most of a minute until a
+machine without network learns that it has none. So we ask the hub once, briefly; where it does not answer,
+the client is told to use what it has on disk.
+"""
+
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.error import HTTPError
+
+SECONDS = 4.0
+
+
+@contextmanager
+def fetching(what: str, remedy: str) -> Iterator[None]:
+    """Inside, weights may be fetched; a failure becomes one error that says what to do.
+
+    Args:
+        what: Names what is fetched, for example "timm weights resnet50.a1_in1k".
+        remedy: What a user without network can do.
+
+    Raises:
+        ConnectionError: If something inside cannot be fetched.
+    """
+    from huggingface_hub import constants
+
+    was_offline = constants.HF_HUB_OFFLINE
+    is_silent = not was_offline and not answers(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = was_offline or is_silent
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        if is_silent:
+            reason = f"{constants.ENDPOINT} does not answer, and there is no copy in {constants.HF_HUB_CACHE}"
+        elif was_offline:
+            reason = f"HF_HUB_OFFLINE is set, and there is no copy in {constants.HF_HUB_CACHE}"
+        raise ConnectionError(f"{what} cannot be fetched ({reason}); {remedy}") from error
+    finally:
+        constants.HF_HUB_OFFLINE = was_offline
+
+
+def answers(url: str, seconds: float = SECONDS) -> bool:
+    """Whether the server of `url` says anything at all, be it an error, within so many seconds."""
+
+    def ask() -> bool:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
+        except HTTPError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return True
+
+    return _within(ask, seconds)
+
+
+def _within(ask: Callable[[], bool], seconds: float) -> bool:
+    """`ask()`, or False if it takes longer (looking a name up cannot be given a time limit)."""
+    said: list[bool] = []
+    thread = threading.Thread(target=lambda: said.append(ask()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(said) and said[0]

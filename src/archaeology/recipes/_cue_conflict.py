@@ -7,7 +7,8 @@ from archaeology.data.cache import DecodedImages, decode_once
 from archaeology.data.cue_conflict import CueConflict
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-TRAINING_SEED, NUM_TRAINING = 1, 20_000  # evaluation uses seed 0, so no training image is ever judged
+# Evaluation uses seed 0, so no training image is ever judged; one seed each, so no scene comes twice.
+TRAINING_SEEDS, NUM_TRAINING = {"aligned": 1, "random": 2}, 20_000
 NUM_TEST = 2_000
 
 
@@ -15,8 +16,9 @@ def training_images(data: str | None) -> tuple[DecodedImages, ...]:
     """40,000 generated images, half of them aligned; nothing is read from disk, so `data` must be None."""
     if data is not None:
         raise ValueError(f"cue_conflict is generated, so --data must be left out, but got {data!r}.")
-    splits = ("aligned", "random")
-    sources = (CueConflict(split, seed=TRAINING_SEED, num_images=NUM_TRAINING) for split in splits)
+    sources = (
+        CueConflict(split, seed=seed, num_images=NUM_TRAINING) for split, seed in TRAINING_SEEDS.items()
+    )
     return tuple(decode_once(source, (64, 64)) for source in sources)
 
 

@@ -1,4 +1,4 @@
-"""An image source hands out one decoded image at a time and says what it is; everything else is built on that."""
+"""An image source hands out one decoded image at a time and says what it is; all else is built on that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ class Sample:
 class ImageSource(Protocol):
     """Images with labels, in a fixed order.
 
+    A source whose `get` may be called by several threads at once says so with `is_thread_safe = True`; any
+    other is read by one.
+
     Attributes:
         name: How the user names it, for example `folder:photos/`.
         split: Which part of it this is, or None where it has no parts.
@@ -28,10 +31,17 @@ class ImageSource(Protocol):
         fingerprint: Hex sha256 that changes when any image or label changes.
     """
 
-    name: str
-    split: str | None
-    classes: Sequence[str]
-    fingerprint: str
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def split(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def classes(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
 
     def __len__(self) -> int:
         """How many images there are."""

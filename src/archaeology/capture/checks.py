@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from archaeology.capture.attention import Attention
-from archaeology.capture.hidden import refuse_hidden, why_nothing
+from archaeology.capture.hidden import overheard, refuse_flex, refuse_hidden, why_nothing
 from archaeology.capture.interceptor import intercepted
 from archaeology.core.errors import SelfCheckError
 from archaeology.core.shapes import Image, PixelImage
@@ -22,7 +22,7 @@ def check_capture(specimen: Specimen, images: Image | PixelImage) -> None:
     """Check on these images that what the interceptor reports is what the model does.
 
     Args:
-        specimen: Any model that attends, in evaluation mode.
+        specimen: Any model that attends.
         images: A first batch; two images are enough.
 
     Raises:
@@ -30,8 +30,6 @@ def check_capture(specimen: Specimen, images: Image | PixelImage) -> None:
         ValueError: If the token layout is not what the layers show.
     """
     refuse_hidden(specimen.model)
-    if specimen.model.training:
-        raise SelfCheckError(f"{specimen.name} must be in evaluation mode; call specimen.model.eval() first.")
     seen: list[str] = []
     faults: list[str] = []
 
@@ -49,15 +47,18 @@ def check_capture(specimen: Specimen, images: Image | PixelImage) -> None:
             )  # patches alone are fine: a class token may join late
 
     with torch.no_grad():
-        alone = specimen.predict(images)
+        with overheard() as called:
+            alone = specimen.predict(images)
+        refuse_flex(specimen.name, called)
         with intercepted(specimen.model, check):
             watched = specimen.predict(images)
     if not seen:
         raise why_nothing(specimen, images)
     faults += _difference("the logits while watching", watched, alone)
     if faults:
+        hint = "; it is in training mode: call eval() first" if specimen.model.training else ""
         raise SelfCheckError(
-            f"A capture must reproduce the model, but in {specimen.name} {'; '.join(faults)}."
+            f"A capture must reproduce the model, but in {specimen.name} {'; '.join(faults)}{hint}."
         )
 
 

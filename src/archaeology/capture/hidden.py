@@ -1,11 +1,12 @@
 """Attention that makes no call we could see is never an empty list: the model is refused, with the reason."""
 
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from archaeology.core.errors import SelfCheckError
 from archaeology.specimens.specimen import Specimen
@@ -31,38 +32,46 @@ def refuse_hidden(model: nn.Module) -> None:
             )
 
 
-def why_nothing(specimen: Specimen, images: Tensor) -> SelfCheckError:
-    """The error for a specimen that shows no attention: runs it once more and listens for what it calls."""
-    with torch.no_grad(), _Listener() as listener:
-        specimen.predict(images)
-    return SelfCheckError(f"No softmax attention was seen in {specimen.name}: {_reason(listener.names)}")
+@contextmanager
+def overheard() -> Iterator[set[str]]:
+    """Names of all functions called inside the block, of Python and of C; slow, meant for one small batch."""
+    names: set[str] = set()
+
+    def note(frame: FrameType, event: str, called: object) -> None:
+        if event == "call":
+            names.add(frame.f_code.co_name)
+        elif event == "c_call":
+            names.add(getattr(called, "__name__", ""))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield names
+    finally:
+        sys.setprofile(before)
 
 
-def _reason(names: set[str]) -> str:
-    if any("flex_attention" in name for name in names):
-        return "it uses flex_attention, which shows no pattern; switch the model to SDPA or eager attention."
-    if "softmax" in names:
-        return (
-            "it calls softmax, but no matmul, bmm or einsum of two tensors multiplies the result with values."
+def refuse_flex(name: str, called: set[str]) -> None:
+    """Stop at a model that calls `flex_attention`, which shows no pattern.
+
+    Raises:
+        SelfCheckError: If that is among the functions `called` by the specimen of this `name`.
+    """
+    if "flex_attention" in called:
+        raise SelfCheckError(
+            f"Attention is read from SDPA or softmax, but {name} calls flex_attention, which shows no pattern; "
+            f"switch the model to SDPA or eager attention."
         )
-    if names & {"exp", "exp_"}:
-        return "it calls exp, so perhaps its softmax is written by hand; use F.softmax there."
-    return "it calls none of PyTorch's attention functions and no softmax; does it attend at all?"
 
 
-class _Listener(TorchFunctionMode):
-    """Notes the names of the functions that are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        self.names.add(getattr(func, "__name__", str(func)))
-        return func(*args, **(kwargs or {}))
+def why_nothing(specimen: Specimen, images: Tensor) -> SelfCheckError:
+    """The error for a specimen that shows no attention: runs it once more and listens to what it calls."""
+    with torch.no_grad(), overheard() as called:
+        specimen.predict(images)
+    refuse_flex(specimen.name, called)
+    reason = "it calls none of PyTorch's attention functions and no softmax; does it attend at all?"
+    if "softmax" in called:
+        reason = "it calls softmax, but no matmul, bmm or einsum of two tensors multiplies values with it."
+    elif called & {"exp", "exp_"}:
+        reason = "it calls exp, so perhaps its softmax is written by hand; use F.softmax there."
+    return SelfCheckError(f"No softmax attention was seen in {specimen.name}: {reason}")

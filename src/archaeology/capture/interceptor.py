@@ -102,7 +102,7 @@ class _Interceptor(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not self.running.frames or getattr(_own, "work", False):
+        if torch.compiler.is_compiling() or not self.running.frames or getattr(_own, "work", False):
             return func(*args, **kwargs)
         if self.passes_begun != self.running.num_passes:
             self.passes_begun, self.num_seen = self.running.num_passes, 0

@@ -1,7 +1,7 @@
 """A fingerprint says which bytes were used: files are hashed by content, once per size and time of change.
 
-The remembered hashes lie beside the decoded images, so opening a data set again costs one `stat` for each file.
-A file that changed within the last two seconds is not remembered, since its clock may be too coarse to tell.
+The remembered hashes lie beside the decoded images, so opening a data set again costs one `stat` a file. A
+file that changed within the last two seconds is not remembered, since its clock may be too coarse to tell.
 """
 
 import os

@@ -30,19 +30,21 @@ class ParquetSource:
 
     is_thread_safe = True
 
-    def __init__(self, path: Path, split: str | None = None) -> None:
+    def __init__(self, path: Path, split: str | None = None, *, name: str | None = None) -> None:
         """Look at the schema and the labels; images are read when asked for.
 
         Args:
             path: A Parquet file, or a folder that holds SPLIT*.parquet or SPLIT/*.parquet.
             split: Which split; may be left out where there is one.
+            name: What to call the source, instead of `parquet:PATH`.
 
         Raises:
-            ValueError: If there is no such file or split, or the columns are other ones.
+            FileNotFoundError: If there is no such file.
+            ValueError: If there is no such split, or the columns are other ones.
         """
         files = _files_by_split(path)
-        self.name = f"parquet:{path}"
-        self.split: str | None = choose_split(files, split, str(path))
+        self.name = name or f"parquet:{path}"
+        self.split: str | None = choose_split(files, split, self.name)
         self._root = path if path.is_dir() else path.parent
         self._paths = files[self.split]
         self._groups = _RowGroups(self._paths)

@@ -17,8 +17,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, but got {name!r}.") from error
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(device.type, False):
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= count.get(device.type, 0):
         raise ValueError(f"device {name!r} is not available on this machine; use --device auto or cpu.")
     return device
 
@@ -33,7 +33,7 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The compute dtype called `name` (auto, float32, bfloat16, float16); `auto` is bfloat16 where it is fast.
+    """The compute dtype called `name` (auto, float32, bfloat16, float16); `auto` is bfloat16 where fast.
 
     Raises:
         ValueError: If the name is none of these.

@@ -1,4 +1,4 @@
-"""The few errors that somebody catches by class; everything else is a plain `ValueError` with a clear message."""
+"""The few errors that somebody catches by class; all else is a plain `ValueError` with a clear message."""
 
 
 class UnknownNameError(ValueError):
@@ -21,4 +21,4 @@ class BadImageError(ValueError):
 
 
 class SelfCheckError(RuntimeError):
-    """A capture that does not reproduce the model; the message names the layer, so no false picture is drawn."""
+    """A capture that does not reproduce the model, so no false picture is drawn; names the layer."""

@@ -1,15 +1,19 @@
 """How sure a number is: intervals for a share, a mean and a paired difference, and the test for two models.
 
-Sources: Wilson (1927) for shares, Efron (1979) for the percentile bootstrap, McNemar (1947) in its exact binomial form.
+Sources: `wilson1927probable` for shares, `efron1979bootstrap` for the percentile bootstrap,
+`mcnemar1947note` in its exact binomial form.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from archaeology.core.seeding import numpy_generator
+
+MAX_WEIGHTS = 4_000_000  # of the bootstrap in memory at once
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         level: Coverage, between 0 and 1.
 
     Raises:
-        ValueError: If the counts are impossible.
+        ValueError: If the counts or the level are impossible.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"wilson needs 0 <= successes <= n and n >= 1, but got {successes=}, {n=}.")
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    _check_level(level)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -75,9 +80,10 @@ def bootstrap_means(
         One interval per column.
 
     Raises:
-        ValueError: If there is no row or a value is not finite.
+        ValueError: If there is no row, a value is not finite or the level is impossible.
     """
     n = len(samples)
+    _check_level(level)
     if n == 0:
         raise ValueError("bootstrap_means needs at least one row, but got none.")
     if not np.isfinite(samples).all():
@@ -85,15 +91,25 @@ def bootstrap_means(
             "bootstrap_means needs finite values, but got NaN or infinity; drop or mend those rows."
         )
     generator = numpy_generator(seed, "bootstrap", n)
-    # A bootstrap sample is n draws with replacement, that is multinomial weights: means are one matrix product.
-    weights = generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) / n
-    draws = weights @ samples.astype(np.float64)
+    # A bootstrap sample is n draws with replacement, that is multinomial weights: means are a matrix product,
+    # with only some of the weights at a time, so that 50,000 images do not need a gigabyte.
+    at_once = max(1, MAX_WEIGHTS // n)
+    sizes = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    rows = samples.astype(np.float64)
+    draws = np.concatenate(
+        [generator.multinomial(n, np.full(n, 1 / n), size=size) @ rows / n for size in sizes]
+    )
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    means = samples.astype(np.float64).mean(axis=0)
+    means = rows.mean(axis=0)
     return [
         Interval(float(mean), float(lo), float(hi), n, "bootstrap", level)
         for mean, lo, hi in zip(means, low, high, strict=True)
     ]
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, such as 0.95, but got {level=}.")
 
 
 def bootstrap_mean(samples: Float[np.ndarray, " n"], *, seed: int = 0, level: float = 0.95) -> Interval:
@@ -135,5 +151,7 @@ def mcnemar(first_correct: Shaped[np.ndarray, " n"], second_correct: Shaped[np.n
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
     discordant = only_first + only_second
-    p_value = 1.0 if discordant == 0 else float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+    if discordant == 0:
+        return McNemar(0, 0, len(first), 1.0)
+    p_value = float(stats.binomtest(only_first, discordant).pvalue)  # pyright: ignore[reportUnknownMemberType]
     return McNemar(only_first, only_second, len(first), p_value)

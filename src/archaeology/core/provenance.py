@@ -25,16 +25,31 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state(folder: Path | None = None) -> dict[str, Any]:
-    """The commit of the library's own checkout and whether it was changed since; `commit` is None outside git."""
+    """The commit of a checkout and whether its files were changed since; `commit` is None outside git.
+
+    Args:
+        folder: Inside the checkout; None for the library's own, where a copy of the library installed inside
+            somebody else's repository does not count.
+    """
     where = folder or Path(__file__).parent
+    # Inside a git hook, variables such as GIT_DIR point at another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def ask(*words: str) -> str:
         done = subprocess.run(
-            ["git", *words], cwd=where, capture_output=True, text=True, timeout=10, check=True
+            ["git", "--no-optional-locks", *words],
+            cwd=where,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
         return done.stdout.strip()
 
     try:
+        if folder is None:
+            ask("ls-files", "--error-unmatch", Path(__file__).name)
         return {
             "commit": ask("rev-parse", "HEAD"),
             "is_dirty": bool(ask("status", "--porcelain", "--untracked-files=no")),
@@ -44,7 +59,7 @@ def git_state(folder: Path | None = None) -> dict[str, Any]:
 
 
 def provenance(seed: int, **facts: Any) -> dict[str, Any]:
-    """What a run must record of itself: command, versions, commit, machine, seed, plus the `facts` of the caller."""
+    """What a run records of itself: command, versions, commit, machine, seed, and `facts` of the caller."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

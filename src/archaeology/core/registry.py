@@ -2,23 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from archaeology.core.errors import UnknownNameError
 
 Thing = TypeVar("Thing")
+Decorated = TypeVar("Decorated")
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UnknownNameError:
     """The error for a `name` that is none of the `known` ones of this `kind`, with the nearest of them."""
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    listed = ", ".join(known) if known else "none"
-    return UnknownNameError(
-        f"No {kind} is called {name!r}{hint} Known: {listed}."
-        if hint
-        else f"No {kind} is called {name!r}. Known: {listed}."
-    )
+    by_lower_case = {word.lower(): word for word in reversed(known)}
+    near = get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.5)
+    hint = f"; did you mean {by_lower_case[near[0]]!r}?" if near else "."
+    return UnknownNameError(f"No {kind} is called {name!r}{hint} Known: {', '.join(known) or 'none'}.")
 
 
 class Registry(Generic[Thing]):
@@ -29,17 +26,17 @@ class Registry(Generic[Thing]):
         self.kind = kind
         self._things: dict[str, Thing] = {}
 
-    def register(self, name: str) -> Callable[[Thing], Thing]:
+    def register(self, name: str) -> Callable[[Decorated], Decorated]:
         """Decorator that shelves what it decorates under `name`.
 
         Raises:
             ValueError: If the name is taken.
         """
 
-        def shelve(thing: Thing) -> Thing:
+        def shelve(thing: Decorated) -> Decorated:
             if name in self._things:
-                raise ValueError(f"A {self.kind} called {name!r} is registered already; choose another name.")
-            self._things[name] = thing
+                raise ValueError(f"The {self.kind} {name!r} is registered already; choose another name.")
+            self._things[name] = cast(Thing, thing)  # so that the decorated name keeps its own type
             return thing
 
         return shelve

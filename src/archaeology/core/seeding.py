@@ -1,4 +1,4 @@
-"""Randomness with an address: a seed and a purpose give a generator of their own, so streams never share numbers."""
+"""Randomness with an address: seed and purpose give a generator of their own, so streams share no numbers."""
 
 import hashlib
 

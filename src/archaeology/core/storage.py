@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: everything is written beside its place and then moved there at once."""
+"""Files that are either whole or absent: all is written beside its place and then moved there at once."""
 
 import hashlib
 import json
@@ -21,40 +21,52 @@ if TYPE_CHECKING:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, moved over it when the block ends well and removed when it does not.
 
-    Works for files and for folders (a folder replaces the old folder). The parent is created where it is missing.
+    Works for files, which are flushed to the disk first, and for folders (a folder replaces the old folder).
+    The parent is created where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    mark = uuid.uuid4().hex[:8]
+    temporary, old = (path.with_name(f".{path.name}.{mark}.{word}") for word in ("part", "old"))
     try:
         yield temporary
-        if temporary.is_dir() and path.exists():
-            shutil.rmtree(path)
+        if temporary.is_file():
+            _flush(temporary)
+        elif path.is_dir():
+            path.replace(old)  # removing it here, file by file, would leave a broken folder if we were killed
         temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        for leftover in (temporary, old):
+            _remove(leftover)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically and durably (flushed to the disk before the move)."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def plain_json(value: Any) -> Any:
-    """`value` with NaN and infinities as null, so that any JSON reader accepts it."""
+    """`value` in JSON's own types: arrays as lists, paths as text, NaN and infinities as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_json(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return plain_json(value.item())
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers, and tensors
+        return plain_json(value.tolist())
     if isinstance(value, Path):
         return str(value)
     return value
@@ -79,27 +91,53 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} must hold JSON, but does not ({error}); remove it or restore it."
         ) from error
 
 
 def write_table(path: Path, rows: "Iterable[Mapping[str, Any]] | pa.Table") -> None:
-    """Write rows (mappings with the same keys) or an Arrow table as Parquet, atomically."""
+    """Write rows (mappings with the same keys) or an Arrow table as Parquet, atomically.
+
+    Raises:
+        ValueError: If a row has other keys than the first.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows])
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(_alike([dict(row) for row in rows]))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
+def _alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, checked: Arrow would silently drop what the first row does not have."""
+    for number, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise ValueError(
+                f"All rows of a table must have the same keys, but row 0 has {sorted(rows[0])} "
+                f"and row {number} has {sorted(row)}."
+            )
+    return rows
+
+
 def read_table(path: Path) -> "pa.Table":
-    """The Parquet table in `path`."""
+    """The Parquet table in `path`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated or not Parquet.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a Parquet file, but there is no such file.")
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} must be a whole Parquet file, but cannot be read ({error}).") from error
 
 
 def write_tensors(
@@ -108,7 +146,8 @@ def write_tensors(
     """Write tensors as safetensors, atomically; pickle is never written and never read."""
     from safetensors.torch import save_file
 
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Clones, because safetensors refuses tensors that share memory, such as tied weights.
+    contiguous = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata or {}))
 
@@ -138,8 +177,8 @@ def write_arrays(
 
     Args:
         path: The folder to make.
-        arrays: Name -> (array, names of its dimensions). The first dimension is cut into shards of one, the chunks
-            inside a shard hold the last two dimensions, so one map is read without the others.
+        arrays: Name -> (array, names of its dimensions). The first dimension is cut into shards of one, the
+            chunks inside a shard hold the last two dimensions, so one map is read without the others.
         attributes: JSON-able facts about the group.
     """
     import zarr
@@ -149,7 +188,7 @@ def write_arrays(
         for name, (array, dimensions) in arrays.items():
             deep = array.ndim > 2 and array.size > 0
             shards = (1, *array.shape[1:]) if deep else None
-            chunks = (1,) * (array.ndim - 2) + array.shape[-2:] if deep else array.shape or (1,)
+            chunks = (1,) * (array.ndim - 2) + array.shape[-2:] if deep else array.shape
             stored = group.create_array(
                 name,
                 shape=array.shape,
@@ -162,9 +201,15 @@ def write_arrays(
 
 
 def read_arrays(path: Path) -> Any:
-    """The Zarr group in `path`, opened for reading; arrays are read when sliced."""
+    """The Zarr group in `path`, opened for reading; arrays are read when sliced.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
     import zarr
 
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} must be a Zarr folder, but there is no such folder.")
     return zarr.open_group(path, mode="r")
 
 
@@ -188,5 +233,5 @@ def cache_folder() -> Path:
     """Where decoded images are kept: `$ARCHAEOLOGY_CACHE`, else the user's cache folder."""
     named = os.environ.get("ARCHAEOLOGY_CACHE")
     if named:
-        return Path(named)
+        return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attention-archaeology"

@@ -27,7 +27,7 @@ def test_budget_is_read_in_the_usual_ways(text, expected):
 
 
 def test_budget_that_is_no_duration_says_what_one_looks_like():
-    with pytest.raises(ValueError, match="a duration must look like 90s, 10m or 1.5h, but got 'soon'"):
+    with pytest.raises(ValueError, match=r"a duration must look like 90s, 10m or 1\.5h, but got 'soon'"):
         TrainConfig.model_validate({"budget": "soon"})
 
 

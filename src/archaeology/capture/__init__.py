@@ -8,3 +8,6 @@ from archaeology.capture.interceptor import intercepted as intercepted
 from archaeology.capture.record import CapturedPattern as CapturedPattern
 from archaeology.capture.record import Record as Record
 from archaeology.capture.record import capture as capture
+from archaeology.core.facade import make_callable
+
+make_callable(__name__, capture)  # so that archaeology.capture(...) reads as in the README

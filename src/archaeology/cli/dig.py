@@ -19,9 +19,9 @@ class DigArguments(DigConfig):
     """
 
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        False, description="print results.json and the report's path on stdout"
+        default=False, description="print results.json and the report's path on stdout"
     )
-    dry_run: bool = Field(False, description="only estimate time and memory")
+    dry_run: bool = Field(default=False, description="only estimate time and memory")
 
 
 def run(words: Sequence[str]) -> int:

@@ -44,7 +44,7 @@ class DoctorArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        False, description="print the findings as JSON"
+        default=False, description="print the findings as JSON"
     )
 
 

@@ -18,9 +18,9 @@ class ListArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: tyro.conf.Positional[str] = Field(
-        "all", description="specimens, recipes, models, data, explanations or all"
+        default="all", description="specimens, recipes, models, data, explanations or all"
     )
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print one JSON document")
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(default=False, description="print one JSON document")
 
 
 def run(words: Sequence[str]) -> int:

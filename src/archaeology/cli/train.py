@@ -18,21 +18,21 @@ class TrainArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: tyro.conf.Positional[str] = Field(description="its name; `archaeology list recipes` names them")
-    out: Path | None = Field(None, description="checkpoint folder; None takes runs/RECIPE")
+    out: Path | None = Field(default=None, description="checkpoint folder; None takes runs/RECIPE")
     data: str | None = Field(
-        None, description="where the images are, e.g. parquet:cifar10/; None asks by name"
+        default=None, description="where the images are, e.g. parquet:cifar10/; None asks by name"
     )
-    epochs: float | None = Field(None, gt=0, description="passes over the training images")
-    budget: str | None = Field(None, description="wall time, e.g. 10m; the schedule ends with it")
-    batch_size: int | None = Field(None, ge=1)
-    learning_rate: float | None = Field(None, gt=0)
-    seed: int | None = Field(None, ge=0)
-    device: str | None = Field(None, description="auto, cpu, cuda, cuda:N or mps")
-    dtype: str | None = Field(None, description="auto, float32, bfloat16 or float16")
-    threads: int | None = Field(None, ge=1, description="CPU threads")
-    weights: Literal["float32", "bfloat16"] | None = Field(None, description="precision of the saved weights")
-    tensorboard: bool = Field(False, description="also write TensorBoard files (extra: track)")
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, description="print the result as JSON")
+    epochs: float | None = Field(default=None, gt=0, description="passes over the training images")
+    budget: str | None = Field(default=None, description="wall time, e.g. 10m; the schedule ends with it")
+    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    seed: int | None = Field(default=None, ge=0)
+    device: str | None = Field(default=None, description="auto, cpu, cuda, cuda:N or mps")
+    dtype: str | None = Field(default=None, description="auto, float32, bfloat16 or float16")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads")
+    weights: Literal["float32", "bfloat16"] | None = Field(default=None, description="precision of the saved weights")
+    tensorboard: bool = Field(default=False, description="also write TensorBoard files (extra: track)")
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(default=False, description="print the result as JSON")
 
 
 def run(words: Sequence[str]) -> int:

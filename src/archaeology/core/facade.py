@@ -1,7 +1,7 @@
 """Lets a package be called like its main function: `archaeology.capture(...)` beside `archaeology.capture.record`.
 
-Importing `archaeology.capture.record` makes Python bind the package `capture` as an attribute of `archaeology`, over any
-function of that name; a package that can be called serves both readings.
+Importing `archaeology.capture.record` makes Python bind the package `capture` as an attribute of `archaeology`,
+over any function of that name; a package that can be called serves both readings.
 """
 
 import functools

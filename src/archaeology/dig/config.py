@@ -11,24 +11,28 @@ class DigConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vit: str = Field(
-        "bundled:vit_cue_conflict", description="the transformer, e.g. timm:vit_base_patch16_224"
+        default="bundled:vit_cue_conflict", description="the transformer, e.g. timm:vit_base_patch16_224"
     )
-    cnn: str = Field("bundled:convnet_cue_conflict", description="the CNN, e.g. torchvision:resnet50")
-    data: str = Field("cue_conflict", description="the images, e.g. folder:photos/ or parquet:cifar10/")
+    cnn: str = Field(default="bundled:convnet_cue_conflict", description="the CNN, e.g. torchvision:resnet50")
+    data: str = Field(
+        default="cue_conflict", description="the images, e.g. folder:photos/ or parquet:cifar10/"
+    )
     split: str | None = Field(
-        None, description="which part of the data; None takes the one meant for testing"
+        default=None, description="which part of the data; None takes the one meant for testing"
     )
-    images: int = Field(1000, ge=1, description="how many images, chosen evenly over the classes")
-    out: Path | None = Field(None, description="run directory; None makes one under runs/")
-    seed: int = Field(0, ge=0, description="of the choice of images and of the bootstrap")
+    images: int = Field(default=1000, ge=1, description="how many images, chosen evenly over the classes")
+    out: Path | None = Field(default=None, description="run directory; None makes one under runs/")
+    seed: int = Field(default=0, ge=0, description="of the choice of images and of the bootstrap")
     batch_size: int = Field(
-        50, ge=1, description="images a step; a step is also what a killed dig redoes at most"
+        default=50, ge=1, description="images a step; a step is also what a killed dig redoes at most"
     )
     ablation_images: int | None = Field(
-        None, ge=1, description="images that head ablation is measured on; None takes all where that is quick"
+        default=None,
+        ge=1,
+        description="images that head ablation is measured on; None takes all where that is quick",
     )
-    layer_images: int = Field(20, ge=1, le=64, description="images shown through all layers")
-    pair_images: int = Field(50, ge=1, le=200, description="images shown side by side")
-    skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    threads: int | None = Field(None, ge=1, description="CPU threads; None leaves PyTorch's choice")
+    layer_images: int = Field(default=20, ge=1, le=64, description="images shown through all layers")
+    pair_images: int = Field(default=50, ge=1, le=200, description="images shown side by side")
+    skip_bad: bool = Field(default=False, description="leave out images that cannot be read, and count them")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; None leaves PyTorch's choice")

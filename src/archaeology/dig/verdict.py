@@ -18,8 +18,12 @@ def failure_types(
     cnn_correct: Bool[np.ndarray, " image"],
     same_prediction: Bool[np.ndarray, " image"],
 ) -> list[str]:
-    """For every image: "none" (both right), "vit-only" (only the ViT is wrong), "cnn-only", "both-same" (both give
-    the same wrong answer) or "both-different"."""
+    """Who fails, for every image.
+
+    Returns:
+        "none" (both right), "vit-only" (only the ViT is wrong), "cnn-only", "both-same" (both give the same wrong
+        answer) or "both-different".
+    """
     both_wrong = np.where(same_prediction, "both-same", "both-different")
     vit_wrong = np.where(cnn_correct, "vit-only", both_wrong)
     return list(np.where(vit_correct, np.where(cnn_correct, "none", "cnn-only"), vit_wrong))
@@ -56,7 +60,7 @@ def labelled_verdict(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Accuracies, their paired difference (ViT minus CNN), McNemar's test and failure types, as `results.json` has it."""
+    """Accuracies, their paired difference (ViT minus CNN), McNemar's test and failure types."""
     n = len(vit_correct)
     test = mcnemar(vit_correct, cnn_correct)
     return {

@@ -23,10 +23,13 @@ class Group(nn.Module):
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels_out)
         self.activation = nn.GELU()
+        for convolution in (self.conv1, self.conv2):
+            nn.init.dirac_(convolution.weight[: convolution.in_channels])
 
     def forward(
         self, maps: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch out half_height half_width"]:
+        """Maps of half the size."""
         maps = self.activation(self.norm1(self.pool(self.conv1(maps))))
         return self.activation(self.norm2(self.conv2(maps)))
 
@@ -60,9 +63,6 @@ class ConvNet(nn.Module):
         pairs = zip((24, *widths), widths, strict=False)
         self.groups = nn.ModuleList(Group(channels_in, channels_out) for channels_in, channels_out in pairs)
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
-        for group in self.groups:
-            for convolution in (group.conv1, group.conv2):
-                nn.init.dirac_(convolution.weight[: convolution.in_channels])
         # Grad-CAM reads the last group before its pooling: the last map that is still fine enough to show a place.
         self.target_layer = f"groups.{len(widths) - 1}.conv1"
 

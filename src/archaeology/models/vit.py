@@ -33,6 +33,7 @@ class Block(nn.Module):
         )
 
     def forward(self, tokens: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch token embed"]:
+        """Tokens after one round of looking and thinking."""
         tokens = tokens + self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 

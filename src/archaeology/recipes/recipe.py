@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from archaeology.data.cache import DecodedImages
 from torch import Tensor, nn
 
 from archaeology.core.registry import Registry
+from archaeology.data.cache import DecodedImages
 from archaeology.training.config import TrainConfig
 
 

@@ -59,7 +59,9 @@ def train(
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
     has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    model.to(device, memory_format=torch.channels_last if has_convolutions else torch.preserve_format)
+    model.to(device)
+    if has_convolutions:
+        model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, config)
     total = max(1, round(config.epochs * steps_per_epoch))
     started, step, seen, loss_sum, loss_now = (

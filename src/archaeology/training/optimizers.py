@@ -37,7 +37,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 def _muon(
     trained: list[tuple[str, nn.Parameter]], inside: set[str], ends: set[str], config: TrainConfig
 ) -> torch.optim.Optimizer:
-    from timm.optim import Muon  # heavy: importing timm takes seconds
+    from timm.optim.muon import Muon  # heavy: importing timm takes seconds
 
     other = {"use_fallback": True, "lr": config.other_learning_rate}
     groups = [

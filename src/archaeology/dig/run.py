@@ -1,0 +1,300 @@
+"""A dig from images to a run directory: decode, predict, measure heads, ablate them, draw maps, write tables.
+
+It is a function of images and weights: what is finished is found again by content (`parts.py`), so the same call after
+a crash, or after `kill -9`, does only the rest. `run.json` is written last; its presence means complete.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from archaeology.capture.checks import check_capture
+from archaeology.core.provenance import provenance
+from archaeology.core.storage import read_json, sha256_of, write_arrays, write_json, write_table
+from archaeology.data.cache import DecodedImages, decode_once
+from archaeology.data.open import open_source
+from archaeology.data.source import ImageSource
+from archaeology.dig.ablation import ablate
+from archaeology.dig.assemble import head_table, image_table, metric_table, verdict
+from archaeology.dig.config import DigConfig
+from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
+from archaeology.dig.findings import findings, headline
+from archaeology.dig.labels import match_classes
+from archaeology.dig.maps import heat_maps, layer_maps
+from archaeology.dig.parts import Parts
+from archaeology.dig.survey import Images, predict, survey
+from archaeology.dig.verdict import choose_pairs
+from archaeology.specimens.load import load
+from archaeology.specimens.specimen import Specimen
+from archaeology.stats.survey import HeadSurvey
+
+# What names the inputs and outputs but not the numbers: a dig may go on with another value.
+NOT_PART_OF_THE_RESULT = {"out", "device", "threads"}
+
+
+def dig(
+    vit: str | Specimen = "bundled:vit_cue_conflict",
+    cnn: str | Specimen = "bundled:convnet_cue_conflict",
+    data: str | ImageSource = "cue_conflict",
+    **options: Any,
+) -> RunDirectory:
+    """Compare a vision transformer with a CNN on the same images.
+
+    Args:
+        vit: The transformer, as a name that `load` takes or a specimen.
+        cnn: The CNN, likewise.
+        data: The images, as a name that `open_source` takes or a source.
+        options: Fields of `DigConfig`, for example `images=500, out="runs/mine"`.
+
+    Returns:
+        The finished run directory; `write_report` makes its report.
+
+    Raises:
+        ValueError: If an option, a name or the data does not fit; says which and what to do.
+        SelfCheckError: If the transformer's attention cannot be captured exactly.
+    """
+    names = {
+        "vit": vit if isinstance(vit, str) else vit.name,
+        "cnn": cnn if isinstance(cnn, str) else cnn.name,
+        "data": data if isinstance(data, str) else data.name,
+    }
+    config = DigConfig.model_validate({**options, **names})
+    return dig_config(config, vit=vit, cnn=cnn, data=data)
+
+
+def dig_config(
+    config: DigConfig,
+    *,
+    vit: str | Specimen | None = None,
+    cnn: str | Specimen | None = None,
+    data: str | ImageSource | None = None,
+) -> RunDirectory:
+    """The dig that `config` describes, with things already loaded in place of their names where given."""
+    folder = claimed_folder(config)
+    if (folder / "run.json").is_file():
+        return RunDirectory(folder)
+    with _threads(config.threads):
+        site = Site(folder, config, Log(folder / "log.txt"))
+        specimens = {
+            "vit": _specimen(vit or config.vit, config.device),
+            "cnn": _specimen(cnn or config.cnn, config.device),
+        }
+        if specimens["vit"].kind != "transformer":
+            raise ValueError(
+                f"vit must be a transformer, but {specimens['vit'].name} is {specimens['vit'].kind}; "
+                "name a model with attention, and the CNN with --cnn."
+            )
+        source = _source(data or config.data, config.split)
+        excavate(site, specimens, source)
+    return RunDirectory(folder)
+
+
+def claimed_folder(config: DigConfig) -> Path:
+    """The run directory of `config`, made and marked with it.
+
+    Raises:
+        ValueError: If the folder holds another dig, or something that is no dig.
+    """
+    wanted = config.model_dump(mode="json", exclude=NOT_PART_OF_THE_RESULT)
+    key = sha256_of(repr(sorted(wanted.items())))[:8]
+    slug = "-vs-".join(
+        "".join(c if c.isalnum() else "-" for c in name.split(":")[-1]) for name in (config.vit, config.cnn)
+    )
+    folder = config.out or Path("runs") / f"{slug}-{key}"
+    marker = folder / "config.json"
+    if marker.is_file():
+        found = {
+            name: value for name, value in read_json(marker).items() if name not in NOT_PART_OF_THE_RESULT
+        }
+        different = sorted(
+            name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+        )
+        if different:
+            listed = ", ".join(
+                f"{name} was {found.get(name)!r} and is {wanted.get(name)!r}" for name in different
+            )
+            raise ValueError(
+                f"--out must be a new folder or that of the same dig, but {folder} holds a dig with other settings "
+                f"({listed}); choose another --out, or remove the folder."
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"--out must be a new or empty folder, but {folder} holds other things; choose another."
+        )
+    else:
+        write_json(marker, config.model_dump(mode="json"))
+    return folder
+
+
+@dataclass
+class Log:
+    """Lines with the time in `log.txt`, appended, so that a run and its continuation stand in one file."""
+
+    path: Path
+
+    def __call__(self, line: str) -> None:
+        """Append one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+
+
+@dataclass
+class Site:
+    """Where a dig works, what it was asked for, and how long each stage took in this process."""
+
+    folder: Path
+    config: DigConfig
+    log: Log
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block and log when it begins and ends."""
+        self.log(f"{name}: begins")
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 2)
+        self.log(f"{name}: done in {self.seconds[name]} s")
+
+
+def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) -> None:
+    """Everything between the models and `run.json`."""
+    config, started = site.config, time.monotonic()
+    vit, cnn = specimens["vit"], specimens["cnn"]
+    record = provenance(config.seed)
+    with site.stage("decode"):
+        everything = decoded_for(vit, cnn, source, skip_bad=config.skip_bad)
+        images = Images.of(everything.take(config.images, seed=config.seed), config.batch_size)
+        for name, reason in everything.skipped:
+            site.log(f"skipped {name}: {reason}")
+    with site.stage("check"):
+        check_capture(vit, images.tensor(slice(0, 2)))
+        prints = {role: specimen.fingerprint() for role, specimen in specimens.items()}
+        matches = {
+            role: match_classes(images.decoded.classes, one.classes) for role, one in specimens.items()
+        }
+    parts = Parts(site.folder / "parts")
+    with site.stage("predict"):
+        said = {role: predict(role, one, prints[role], images, parts) for role, one in specimens.items()}
+        rows = image_table(images.decoded, images.hashes, said, specimens, matches)
+    with site.stage("heads"):
+        statistics = survey(vit, prints["vit"], images, parts, seed=config.seed)
+    with site.stage("ablate"):
+        num_heads = len(statistics.modules)
+        effects = ablate(
+            vit, prints["vit"], images, matches["vit"], said["vit"], parts, config, num_heads=num_heads
+        )
+    with site.stage("maps"):
+        shown = draw_maps(vit, cnn, prints, images, rows, parts, config)
+    with site.stage("write"):
+        heads = head_table(HeadSurvey(statistics).table(), effects)
+        results: dict[str, Any] = {**verdict(rows, seed=config.seed), "n": len(rows)}
+        results = {"headline": headline(results), **results, "findings": findings(results, heads)}
+        write_table(site.folder / "images.parquet", rows)
+        write_table(site.folder / "heads.parquet", heads)
+        split = images.decoded.split
+        write_table(
+            site.folder / "metrics.parquet", metric_table(results, heads, split=split, seed=config.seed)
+        )
+        write_arrays(site.folder / "specimens.zarr", *shown)
+        write_json(site.folder / "results.json", results)
+    for stage in (*parts.computed, *parts.reused):
+        done, found = parts.computed.get(stage, 0), parts.reused.get(stage, 0)
+        site.log(f"{stage}: {done} images computed, {found} found finished")
+    write_json(
+        site.folder / "run.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "status": "complete",
+            "provenance": {**record, "wall_seconds": round(time.monotonic() - started, 2)},
+            "config": config.model_dump(mode="json"),
+            "models": {
+                role: {**one.describe(), "classes_matched": matches[role].reason}
+                for role, one in specimens.items()
+            },
+            "data": described_data(images.decoded, everything),
+            "work": {"computed": parts.computed, "reused": parts.reused},
+            "seconds": site.seconds,
+        },
+    )
+
+
+def decoded_for(vit: Specimen, cnn: Specimen, source: ImageSource, *, skip_bad: bool) -> DecodedImages:
+    """The images in the larger of the two models' sizes; the other model shrinks them for itself."""
+    size = max(vit.image_size, cnn.image_size)
+    return decode_once(source, size, crop_fraction=vit.crop_fraction, skip_bad=skip_bad)
+
+
+def draw_maps(
+    vit: Specimen,
+    cnn: Specimen,
+    prints: dict[str, str],
+    images: Images,
+    rows: list[dict[str, Any]],
+    parts: Parts,
+    config: DigConfig,
+) -> tuple[dict[str, tuple[np.ndarray, tuple[str, ...]]], dict[str, Any]]:
+    """Arrays and attributes of `specimens.zarr`."""
+    confidence = np.array([max(row["vit_confidence"], row["cnn_confidence"]) for row in rows])
+    pairs = choose_pairs([row["failure"] for row in rows], confidence, min(config.pair_images, len(rows)))
+    layered = images.spread(config.layer_images, config.seed)
+    union = sorted({*pairs, *layered})
+    layers = dict(layer_maps(vit, prints["vit"], images, layered, parts))
+    modules = layers.pop("modules", np.array([]))
+    heat = heat_maps(vit, cnn, (prints["vit"], prints["cnn"]), images, union, parts)
+    arrays = {
+        "pixels": (np.asarray(images.decoded.images[union]), ("image", "channel", "height", "width")),
+        "image_index": (np.array(union, dtype=np.int64), ("image",)),
+        **{name: (array, ("image", "row", "column")) for name, array in heat.items()},
+    }
+    if "readout" in layers:
+        arrays["readout"] = (layers["readout"], ("layer_image", "layer", "head", "row", "column"))
+    if "attention" in layers:
+        arrays["attention"] = (layers["attention"], ("layer_image", "layer", "head", "query", "key"))
+    attributes = {
+        "layers": modules.tolist(),
+        "rows": vit.layout.rows if vit.layout else None,
+        "columns": vit.layout.columns if vit.layout else None,
+        "prefix": list(vit.layout.prefix) if vit.layout else [],
+        "layer_images": layered,
+        "pair_images": pairs,
+    }
+    return arrays, attributes
+
+
+def described_data(chosen: DecodedImages, everything: DecodedImages) -> dict[str, Any]:
+    """The `data` part of `run.json`."""
+    return {
+        "name": everything.name,
+        "split": everything.split,
+        "fingerprint": everything.fingerprint,
+        "classes": list(everything.classes),
+        "num_images": len(chosen),
+        "num_available": len(everything),
+        "skipped": [{"id": name, "reason": reason} for name, reason in everything.skipped],
+    }
+
+
+def _specimen(given: str | Specimen, device: str) -> Specimen:
+    return load(given, device=device) if isinstance(given, str) else given
+
+
+def _source(given: str | ImageSource, split: str | None) -> ImageSource:
+    return open_source(given, split=split) if isinstance(given, str) else given
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

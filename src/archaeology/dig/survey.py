@@ -1,0 +1,124 @@
+"""The measuring stages of a dig: each is cut into chunks of images, and each finished chunk is a part that stays.
+
+Nothing here is written into the run directory but parts; `assemble.py` turns the numbers into tables.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from archaeology.core.progress import progress
+from archaeology.core.seeding import torch_generator
+from archaeology.core.storage import sha256_of
+from archaeology.data.cache import DecodedImages
+from archaeology.dig.parts import Arrays, Parts
+from archaeology.specimens.specimen import Specimen
+from archaeology.stats.sums import HeadSums
+from archaeology.stats.survey import sum_heads
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a dig in chunks, each with the hashes that name its parts."""
+
+    decoded: DecodedImages
+    hashes: tuple[str, ...]
+    chunk: int
+
+    @classmethod
+    def of(cls, decoded: DecodedImages, chunk: int) -> "Images":
+        """Hash every image's pixels."""
+        return cls(decoded, tuple(sha256_of(image.tobytes()) for image in decoded.images), chunk)
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def chunks(self) -> Iterator[slice]:
+        """Slices of at most `chunk` images over all of them."""
+        for start in range(0, len(self), self.chunk):
+            yield slice(start, min(start + self.chunk, len(self)))
+
+    def spread(self, count: int, seed: int) -> list[int]:
+        """`count` row numbers drawn at random without replacement, in order; with one seed, fewer are among more."""
+        drawn = torch.randperm(len(self), generator=torch_generator(seed, "spread"))[:count]
+        return sorted(drawn.tolist())
+
+    def only(self, rows: Sequence[int]) -> "Images":
+        """These rows alone."""
+        decoded = replace(
+            self.decoded,
+            images=self.decoded.images[rows],
+            labels=self.decoded.labels[rows],
+            ids=tuple(self.decoded.ids[row] for row in rows),
+            boxes=None if self.decoded.boxes is None else self.decoded.boxes[rows],
+            masks=None if self.decoded.masks is None else self.decoded.masks[rows],
+        )
+        return Images(decoded, tuple(self.hashes[row] for row in rows), self.chunk)
+
+    def tensor(self, rows: "slice | Sequence[int]") -> torch.Tensor:
+        """Those images as 8-bit tensors."""
+        return torch.from_numpy(np.ascontiguousarray(self.decoded.images[rows]))
+
+    def key(self, rows: "slice | Sequence[int]") -> str:
+        """A hash of those images."""
+        chosen = self.hashes[rows] if isinstance(rows, slice) else [self.hashes[row] for row in rows]
+        return sha256_of(*chosen)
+
+
+Compute = Callable[[torch.Tensor, slice], Arrays]
+
+
+def each_chunk(
+    stage: str,
+    images: Images,
+    parts: Parts,
+    ingredients: tuple[str, ...],
+    compute: Compute,
+) -> list[Arrays]:
+    """The parts of a stage over all chunks, with a progress bar."""
+    found = []
+    with progress(stage, len(images)) as advance:
+        for rows in images.chunks():
+            key = (*ingredients, images.key(rows))
+            size = rows.stop - rows.start
+            found.append(parts.get(stage, key, size, lambda rows=rows: compute(images.tensor(rows), rows)))
+            advance(size)
+    return found
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of every image."""
+
+    prediction: Int[np.ndarray, " image"]
+    confidence: Float[np.ndarray, " image"]
+
+
+def predict(role: str, specimen: Specimen, fingerprint: str, images: Images, parts: Parts) -> Predictions:
+    """The class with the highest logit, and its softmax probability, for every image."""
+
+    @torch.inference_mode()
+    def of_chunk(batch: torch.Tensor, rows: slice) -> Arrays:
+        probability, place = specimen.predict(batch).float().softmax(dim=1).max(dim=1)
+        return {"prediction": place.cpu().numpy(), "confidence": probability.cpu().numpy()}
+
+    found = each_chunk(f"predict-{role}", images, parts, (fingerprint,), of_chunk)
+    return Predictions(
+        *(np.concatenate([part[name] for part in found]) for name in ("prediction", "confidence"))
+    )
+
+
+def survey(specimen: Specimen, fingerprint: str, images: Images, parts: Parts, *, seed: int) -> HeadSums:
+    """Every statistic of every head over all images."""
+
+    def of_chunk(batch: torch.Tensor, rows: slice) -> Arrays:
+        return sum_heads(specimen, batch, seed=seed).arrays()
+
+    found = each_chunk("heads", images, parts, (fingerprint, str(seed)), of_chunk)
+    total = HeadSums.from_arrays(found[0])
+    for part in found[1:]:
+        total = total + HeadSums.from_arrays(part)
+    return total

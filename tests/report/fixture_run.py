@@ -34,6 +34,27 @@ class Plan:
     findings: tuple[dict, ...] = field(default=())
 
 
+FINDINGS = (
+    {
+        "title": "Attention spreads out with depth",
+        "text": "Mean entropy of a head goes from 2.35 nats in the first layer to 3.75 in the last (rank "
+        "correlation with depth +0.71 over 24 heads, p < 0.001).",
+        "evidence": "entropy",
+        "strength": 3.4,
+    },
+    {
+        "title": "They fail on the same images",
+        "text": "The odds of one failing are 3.3 times as high where the other fails (95 % interval 1.4 to 8.0).",
+        "evidence": "failures",
+        "strength": 5.2,
+    },
+    {
+        "title": "Head 4 of layer 1 matters most",
+        "text": "Replacing its output by its mean raises the loss by 0.068 (95 % interval 0.025 to 0.11, n = 64).",
+        "evidence": "ablation",
+        "strength": 1.6,
+    },
+)
 SMALL = Plan()
 LARGE = Plan(
     layers=12, heads=12, rows=14, columns=14, image_size=224, num_images=1000, full_attention=False,
@@ -45,11 +66,12 @@ def write_run(path: Path, plan: Plan = SMALL, pixels: np.ndarray | None = None) 
     """Write a complete run directory to `path`; `pixels` replace the made-up pictures (image channel height width)."""
     random = np.random.default_rng(plan.seed)
     images = made_up_images(plan, random)
-    shown = sorted(random.choice(plan.num_images, plan.num_pairs, replace=False).tolist())
-    layer_images = shown[: plan.num_layer_images]
+    pairs = worst_first(images)[: plan.num_pairs]
+    layer_images = sorted(random.choice(plan.num_images, plan.num_layer_images, replace=False).tolist())
+    shown = sorted({*pairs, *layer_images})
     where = random.uniform(0.25, 0.75, (len(shown), 2))
     drawn = np.stack([picture(plan.image_size, spot, random) for spot in where]) if pixels is None else pixels
-    write_specimens(path, plan, random, drawn[: len(shown)], where, shown, layer_images)
+    write_specimens(path, plan, random, drawn[: len(shown)], where, shown, pairs, layer_images)
     results = summarised(plan, images)
     write_table(path / "images.parquet", images)
     write_table(path / "heads.parquet", made_up_heads(plan, random))
@@ -83,6 +105,13 @@ def made_up_images(plan: Plan, random: np.random.Generator) -> list[dict]:
     return rows
 
 
+def worst_first(images: list[dict]) -> list[int]:
+    """Row numbers: failures in turn with successes, four to one."""
+    failed = [index for index, row in enumerate(images) if row["failure"] not in ("none", None)]
+    fine = [index for index in range(len(images)) if index not in set(failed)]
+    return [index for at, good in enumerate(fine) for index in (*failed[4 * at : 4 * at + 4], good)]
+
+
 def failure_type(row: dict) -> str:
     """The contract's word for who was wrong."""
     if row["vit_correct"] or row["cnn_correct"]:
@@ -108,7 +137,7 @@ def summarised(plan: Plan, images: list[dict]) -> dict:
         "agreement": interval(agree),
         "n": n,
     }
-    results["findings"] = list(plan.findings)
+    results["findings"] = list(plan.findings or FINDINGS)
     if not plan.labelled:
         return results
     vit, cnn = (np.array([row[f"{model}_correct"] for row in images]) for model in ("vit", "cnn"))
@@ -217,7 +246,7 @@ def bump(rows: int, columns: int, spot: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-away / (2 * width**2))
 
 
-def write_specimens(path, plan, random, pixels, where, shown, layer_images) -> None:
+def write_specimens(path, plan, random, pixels, where, shown, pairs, layer_images) -> None:
     """specimens.zarr: readout attention, rollout and Grad-CAM that favour the object, with noise and an empty map."""
     grid, n = (plan.rows, plan.columns), len(shown)
     near = np.stack([bump(*grid, spot, 0.15) for spot in where])
@@ -228,7 +257,8 @@ def write_specimens(path, plan, random, pixels, where, shown, layer_images) -> N
     cam[1] = 0
     depth = np.linspace(0, 1, plan.layers)[None, :, None, None, None]
     sharp = random.uniform(0.3, 3.5, (1, plan.layers, plan.heads, 1, 1))
-    scores = sharp * (2 * depth * near[: len(layer_images), None, None])
+    objects = near[[shown.index(row) for row in layer_images]]
+    scores = sharp * (2 * depth * objects[:, None, None])
     scores = scores + sharp * random.normal(0, 0.8, (len(layer_images), plan.layers, plan.heads, *grid))
     weights = np.exp(scores)
     readout = (0.9 * weights / weights.sum((3, 4), keepdims=True)).astype(np.float16)
@@ -254,7 +284,7 @@ def write_specimens(path, plan, random, pixels, where, shown, layer_images) -> N
         "columns": plan.columns,
         "prefix": list(plan.prefix),
         "layer_images": layer_images,
-        "pair_images": shown,
+        "pair_images": pairs,
     }
     write_arrays(path / "specimens.zarr", arrays, attributes)
 

@@ -100,4 +100,4 @@ def round_ticks(most: int = 4) -> "MaxNLocator":
     """At most `most` intervals between ticks at round numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10])
+    return MaxNLocator(nbins=most, steps=[1, 2, 5, 10])

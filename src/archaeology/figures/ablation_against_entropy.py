@@ -10,7 +10,16 @@ from scipy.stats import rankdata
 from archaeology.core.seeding import numpy_generator
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._matrix import matrix_of
-from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
+from archaeology.figures._theme import (
+    COLOURS,
+    SEQUENTIAL,
+    bare,
+    colour_bar,
+    new_figure,
+    place,
+    round_ticks,
+    themed,
+)
 from archaeology.figures.drawing import DataTable, Drawing, figures
 from archaeology.figures.words import fixed, number
 
@@ -92,22 +101,23 @@ def draw(data: EffectAgainstEntropy) -> "Figure":
     """One point per head, coloured by its layer."""
     with themed("ablation_against_entropy"):
         figure = new_figure(5.0, 3.75)
-        axes = place(figure, 0.62, 0.12, 4.2, 2.55)
+        axes = place(figure, 0.78, 0.12, 4.05, 2.55)
         axes.axhline(0, color=COLOURS["line"], linewidth=1)
         axes.scatter(
             data.entropy,
             data.loss,
             c=data.layer,
             cmap=SEQUENTIAL,
-            s=17,
-            linewidths=0.4,
-            edgecolors=COLOURS["paper"],
+            s=20,
+            linewidths=0.6,
+            edgecolors=COLOURS["muted"],
         )
         axes.grid(axis="both")
         bare(axes)
+        axes.yaxis.set_major_locator(round_ticks(5))
         axes.set_xlabel("entropy of the head (nats)")
         axes.set_ylabel("rise in loss without it (nats)")
-        bar = place(figure, 0.62, 3.22, 1.8, 0.1)
+        bar = place(figure, 0.78, 3.22, 1.8, 0.1)
         colour_bar(bar, SEQUENTIAL, 1, data.depth, "layer")
         bar.set_xticks([1, data.depth])
     return figure

@@ -80,26 +80,26 @@ def headline(data: Accuracies) -> str:
             f"The {NAMES[data.leader]} leads by {fixed(data.lead.value, 1)} points; the 95 % interval, "
             f"{span}, excludes zero."
         )
-    return f"No difference can be told: the 95 % interval of {fixed(data.lead.value, 1)} points, {span}, "
-    "includes zero."
+    lead = fixed(data.lead.value, 1)
+    return f"No difference can be told: the 95 % interval of {lead} points, {span}, includes zero."
 
 
 def draw(data: Accuracies) -> "Figure":
     """Two accuracies on one scale, their difference beside them against zero."""
     with themed("accuracy"):
-        figure = new_figure(7.4, 1.3)
-        left = place(figure, 0.55, 0.1, 3.9, 0.72)
+        figure = new_figure(5.02, 1.8)
+        left = place(figure, 0.45, 0.1, 2.5, 1.2)
         for row, (name, part) in enumerate((("vit", data.vit), ("cnn", data.cnn))):
             _whisker(left, part, row, COLOURS[name])
-            left.text(part.value, row - 0.24, f"{fixed(part.value, 1)} %", ha="center", va="bottom")
-        _rows(left, ["ViT", "CNN"])
+            left.text(part.value, row - 0.16, f"{fixed(part.value, 1)} %", ha="center", va="bottom")
+        _rows(left, ["ViT", "CNN"], 4)
         left.set_xlabel("images right (%)")
         left.margins(x=0.12)
-        right = place(figure, 4.95, 0.1, 2.3, 0.72)
+        right = place(figure, 3.3, 0.1, 1.6, 1.2)
         right.axvline(0, color=COLOURS["muted"], linewidth=1)
         _whisker(right, data.lead, 0.5, COLOURS["ink"])
-        right.text(data.lead.value, 0.5 - 0.24, fixed(data.lead.value, 1), ha="center", va="bottom")
-        _rows(right, [])
+        right.text(data.lead.value, 0.5 - 0.16, fixed(data.lead.value, 1), ha="center", va="bottom")
+        _rows(right, [], 3)
         right.margins(x=0.12)
         right.set_xlabel(f"{NAMES[data.leader]} less {NAMES[data.follower]} (points)")
     return figure
@@ -110,11 +110,11 @@ def _whisker(axes: "Axes", part: Percentage, row: float, colour: str) -> None:
     axes.plot([part.value], [row], "o", color=colour, markersize=6)
 
 
-def _rows(axes: "Axes", names: list[str]) -> None:
+def _rows(axes: "Axes", names: list[str], most_ticks: int) -> None:
     axes.set_ylim(1.5, -0.75)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", labelsize=9, labelcolor=COLOURS["ink"])
-    axes.xaxis.set_major_locator(round_ticks(5))
+    axes.xaxis.set_major_locator(round_ticks(most_ticks))
     axes.grid(axis="x")
     bare(axes)
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from archaeology.dig.directory import RunDirectory
-from archaeology.figures._theme import COLOURS, bare, new_figure, place, themed
+from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
 from archaeology.figures.words import count, number, percent
 
@@ -90,24 +90,24 @@ def headline(data: FailureTypes) -> str:
 def draw(data: FailureTypes) -> "Figure":
     """A bar for each outcome, a mark where independent errors would put its end."""
     with themed("failure_types"):
-        figure = new_figure(7.4, 2.1)
-        axes = place(figure, 1.5, 0.05, 5.2, 1.55)
+        figure = new_figure(5.02, 2.1)
+        axes = place(figure, 1.45, 0.05, 3.1, 1.55)
         rows = np.arange(4)
         colours = ["line", "vit", "cnn", "ink"]
         axes.barh(rows, data.observed, height=0.56, color=[COLOURS[name] for name in colours])
         axes.barh(3, data.both_same, height=0.56, color=COLOURS["muted"])
         for row, (seen, chance) in enumerate(zip(data.observed, data.expected, strict=True)):
             axes.plot([chance, chance], [row - 0.4, row + 0.4], color=COLOURS["ink"], linewidth=1.6)
-            axes.annotate(
-                count(seen), (max(seen, chance), row), (6, 0), textcoords="offset points", va="center"
-            )
+            said = count(seen) + (f" ({count(data.both_same)} with the same answer)" if row == 3 else "")
+            axes.annotate(said, (max(seen, chance), row), (6, 0), textcoords="offset points", va="center")
         axes.set_yticks(rows, OUTCOMES)
         axes.tick_params(axis="y", labelsize=8.5, labelcolor=COLOURS["ink"])
         axes.invert_yaxis()
         axes.set_xlim(0, None)
+        axes.xaxis.set_major_locator(round_ticks(4))
         bare(axes)
         axes.grid(axis="x")
-        axes.set_xlabel("images; the upright mark is what independent errors would give")
+        axes.set_xlabel("images (upright mark: if errors were independent)")
     return figure
 
 

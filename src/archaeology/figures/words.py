@@ -39,6 +39,11 @@ def points(share: float, decimals: int = 1) -> str:
     return fixed(100 * share, decimals)
 
 
+def tight(text: str) -> str:
+    """`text` with every percent sign kept on the line of its number."""
+    return text.replace(" %", f"{THIN}%")
+
+
 def count(whole: float) -> str:
     """A whole number with its thousands apart."""
     return f"{round(whole):,}"

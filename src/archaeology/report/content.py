@@ -1,0 +1,163 @@
+"""What a report says, before it is decided how it looks: the page and the Markdown are made from the same content."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from archaeology.dig.directory import RunDirectory
+from archaeology.figures import Drawing, figures, svg_text
+from archaeology.figures.drawing import DataTable
+from archaeology.figures.words import tight
+from archaeology.report import provenance
+from archaeology.report.layers import Layers, layers
+from archaeology.report.pairs import Pairs, pairs
+from archaeology.report.shown import shown_images
+from archaeology.report.verdict import Verdict, verdict
+
+VERDICT_FIGURES = ("accuracy", "failure_types")
+HEAD_FIGURES = (
+    "entropy",
+    "distance",
+    "participation",
+    "class_token_mass",
+    "ablation_accuracy",
+    "ablation_loss",
+    "ablation_against_entropy",
+)
+CHAPTERS = {
+    "verdict": "Verdict",
+    "findings": "Findings",
+    "pairs": "Where each model looks",
+    "layers": "Through the layers",
+    "heads": "Head by head",
+    "methods": "Methods and limits",
+    "provenance": "Provenance",
+}
+# What a finding may name as its evidence besides a chapter or a figure.
+EVIDENCE = {
+    "failures": "figure-failure_types",
+    "ablation": "figure-ablation_accuracy",
+    "accuracy": "figure-accuracy",
+}
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """One figure, drawn."""
+
+    name: str
+    title: str
+    headline: str
+    explanation: str
+    definition: str
+    svg: Markup
+    table: DataTable
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """One finding, with where its evidence stands; `anchor` is None where nothing on the page shows it."""
+
+    title: str
+    text: str
+    anchor: str | None
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says."""
+
+    vit: str
+    cnn: str
+    data: str
+    started: str
+    byline: tuple[str, ...]
+    verdict: Verdict
+    verdict_figures: tuple[FigureView, ...]
+    findings: tuple[FindingView, ...]
+    pairs: Pairs
+    layers: Layers | None
+    head_figures: tuple[FigureView, ...]
+    grad_cam_layer: str | None
+    num_images: int
+    image_size: tuple[int, int]
+    command: str
+    configuration: str
+    provenance: tuple[tuple[str, list[tuple[str, str]]], ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def report_of(run: RunDirectory) -> Report:
+    """The content of the report on `run`."""
+    facts, images = run.run, shown_images(run)
+    drawn = {name: view for name in figures if (view := figure_view(run, figures.get(name))) is not None}
+    height, width = (int(size) for size in run.specimens["pixels"].shape[-2:])
+    models = facts["models"]
+    return Report(
+        vit=models["vit"]["name"],
+        cnn=models["cnn"]["name"],
+        data=_data_words(facts["data"]),
+        started=str(facts["provenance"].get("started", "")),
+        byline=(_vit_words(models["vit"]), _model_words("CNN", models["cnn"])),
+        verdict=verdict(run),
+        verdict_figures=tuple(drawn[name] for name in VERDICT_FIGURES if name in drawn),
+        findings=tuple(_finding(found, drawn) for found in _ranked(run.results["findings"])),
+        pairs=pairs(run, images),
+        layers=layers(run, images),
+        head_figures=tuple(drawn[name] for name in HEAD_FIGURES if name in drawn),
+        grad_cam_layer=models["cnn"].get("target_layer"),
+        num_images=run.results["n"],
+        image_size=(height, width),
+        command=provenance.command(run),
+        configuration=provenance.configuration(run),
+        provenance=tuple(provenance.provenance_groups(run)),
+        skipped=tuple(provenance.skipped(run)),
+    )
+
+
+def figure_view(run: RunDirectory, drawing: Drawing[Any]) -> FigureView | None:
+    """`drawing` made from `run`; None where the run has no numbers for it."""
+    data = drawing.compute(run)
+    if data is None:
+        return None
+    headline = tight(drawing.headline(data))
+    return FigureView(
+        name=drawing.name,
+        title=drawing.title,
+        headline=headline,
+        explanation=tight(drawing.explanation),
+        definition=tight(drawing.definition),
+        svg=Markup(svg_text(drawing.draw(data), drawing.name, f"{drawing.title} {headline}")),
+        table=drawing.table(data),
+    )
+
+
+def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(found, key=lambda finding: -float(finding["strength"]))
+
+
+def _finding(found: dict[str, Any], drawn: dict[str, FigureView]) -> FindingView:
+    title, text, evidence = (tight(str(found[key])) for key in ("title", "text", "evidence"))
+    anchor = EVIDENCE.get(evidence, f"figure-{evidence}")
+    name = anchor.removeprefix("figure-")
+    if name in drawn:
+        return FindingView(title, text, anchor, drawn[name].title)
+    chapter = CHAPTERS.get(evidence)
+    return FindingView(title, text, evidence if chapter else None, chapter or evidence)
+
+
+def _data_words(facts: dict[str, Any]) -> str:
+    split = f", {facts['split']} split" if facts["split"] else ""
+    return f"{facts['name']}{split}"
+
+
+def _model_words(word: str, facts: dict[str, Any]) -> str:
+    return f"{word}: {facts['name']}, {facts['num_parameters'] / 1e6:,.2f} million parameters"
+
+
+def _vit_words(facts: dict[str, Any]) -> str:
+    layout = facts.get("layout")
+    patches = f", {layout['rows']} by {layout['columns']} patches" if layout else ""
+    return _model_words("ViT", facts) + patches

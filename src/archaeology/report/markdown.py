@@ -1,0 +1,99 @@
+"""The report as Markdown: the same verdict, findings and tables, for a pull request, an issue or a terminal."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from archaeology.figures.drawing import DataTable
+from archaeology.report.content import CHAPTERS, FigureView, Report
+from archaeology.report.shown import Answer
+
+
+def markdown(report: Report) -> str:
+    """The whole document; what comes from the run is escaped, so that no name can become markup."""
+    parts = [
+        f"# {plain(report.verdict.sentence)}",
+        *(f"- {plain(line)}" for line in (*report.byline, f"Images: {report.data}, {report.num_images:,}")),
+        f"## {CHAPTERS['verdict']}",
+        _table(
+            ("", "Value", "How sure"),
+            [(card.label, card.value, card.detail) for card in report.verdict.cards],
+        ),
+        *(plain(note) for note in report.verdict.notes),
+        *_figures(report.verdict_figures),
+        f"## {CHAPTERS['findings']}",
+        *_findings(report),
+        f"## {CHAPTERS['pairs']}",
+        "The pictures are in `report.html`; these are the same images, the worst failures first.",
+        _pairs(report),
+        f"## {CHAPTERS['heads']}",
+        "Layers and heads are counted from 1, in `heads.parquet` from 0.",
+        *_figures(report.head_figures),
+        f"## {CHAPTERS['provenance']}",
+        "\n".join(f"    {line}" for line in report.command.splitlines()),
+        *(_group(title, rows) for title, rows in report.provenance),
+    ]
+    if report.skipped:
+        parts.append(_table(("Image left out", "Reason"), report.skipped))
+    return _joined(parts) + "\n"
+
+
+def plain(text: str) -> str:
+    """`text` with every character that Markdown or HTML would read as markup escaped, on one line."""
+    flat = " ".join(str(text).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~$])", r"\\\1", flat)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    text = "\n\n".join(parts)
+    return re.sub(r"(?m)^(- .*)\n\n(?=- )", r"\1\n", text)
+
+
+def _findings(report: Report) -> list[str]:
+    if not report.findings:
+        return ["No number of this run stands out."]
+    return [
+        f"{rank}. **{plain(found.title)}** {plain(found.text)} (Evidence: {plain(found.evidence)})"
+        for rank, found in enumerate(report.findings, start=1)
+    ]
+
+
+def _figures(views: Sequence[FigureView]) -> list[str]:
+    return [
+        part
+        for view in views
+        for part in (
+            f"### {plain(view.title)}",
+            plain(view.headline),
+            plain(view.explanation),
+            _data_table(view.table),
+            f"*{plain(view.definition)}*",
+        )
+    ]
+
+
+def _pairs(report: Report) -> str:
+    rows = [
+        (image.id, image.label or "", _answer(image.vit), _answer(image.cnn), image.outcome_text)
+        for image in (pair.image for pair in report.pairs.pairs)
+    ]
+    return _table(("Image", "Label", "ViT says", "CNN says", "Outcome"), rows)
+
+
+def _answer(answer: Answer) -> str:
+    judged = {True: ", right", False: ", wrong", None: ""}[answer.is_right]
+    return f"{answer.name} ({answer.confidence}{judged})"
+
+
+def _group(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    return f"### {plain(title)}\n\n{_table(('', ''), list(rows))}"
+
+
+def _data_table(table: DataTable) -> str:
+    return _table(table.columns, table.rows)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [[plain(cell) for cell in row] for row in (columns, *rows)]
+    lines.insert(1, ["---"] * len(columns))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

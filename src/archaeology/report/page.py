@@ -1,0 +1,45 @@
+"""The report as one HTML file that works from a disk without a network: style, script and pictures are inside it."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from archaeology.report.content import CHAPTERS, Report
+from archaeology.report.pictures import LARGEST_PIXEL_ART, ramp_uri
+from archaeology.report.shown import FAILURES
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(report: Report) -> str:
+    """The whole page; everything that comes from the run is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _asset("report.js")
+    return environment.get_template("report.html").render(
+        report=report,
+        chapters=CHAPTERS,
+        failures=FAILURES,
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        script_hash=_hash(script),
+        ramp=ramp_uri(),
+        is_pixel_art=max(report.image_size) <= LARGEST_PIXEL_ART,
+    )
+
+
+def _asset(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8").strip()
+
+
+def _hash(script: str) -> str:
+    """How the content security policy names the one script it allows."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

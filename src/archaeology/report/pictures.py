@@ -1,0 +1,131 @@
+"""Photos and heat maps as data URIs: one pixel of a heat map is one patch, enlarged by the page and never smoothed."""
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from archaeology.figures.words import number
+
+LARGEST_PIXEL_ART = 96
+WEBP_QUALITY = 80
+LEVELS = 96
+HEAT = "inferno"
+OPACITY, OPACITY_POWER = 0.92, 0.75
+
+Coding = Literal["linear", "square root"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which colour a value gets: the lowest one transparent and dark, the highest bright.
+
+    Attributes:
+        low: Value of the lowest colour; smaller values get it too.
+        high: Value of the highest colour; larger values get it too.
+        coding: "square root" spreads small values apart, so that one bright patch does not hide the others.
+        unit: What the values are, printed at the colour bar.
+        is_clipped: Whether some value lies above `high`.
+    """
+
+    low: float
+    high: float
+    coding: Coding
+    unit: str
+    is_clipped: bool = False
+
+    def place(self, values: Float[np.ndarray, "*map"]) -> Float[np.ndarray, "*map"]:
+        """Where values lie on the colour bar, from 0 to 1."""
+        share = np.clip((values - self.low) / max(self.high - self.low, 1e-12), 0, 1)
+        return np.sqrt(share) if self.coding == "square root" else share
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Places along the bar in percent and what to print there: both ends and two values between."""
+        places = np.array([0, 1 / 3, 2 / 3, 1])
+        shares = places**2 if self.coding == "square root" else places
+        values = self.low + shares * (self.high - self.low)
+        texts = [number(float(value), 2) for value in values]
+        texts[-1] = ("≥ " if self.is_clipped else "") + texts[-1]
+        return [(round(100 * float(place), 2), text) for place, text in zip(places, texts, strict=True)]
+
+
+def shared_scale(
+    values: Float[np.ndarray, "*map"], *, coding: Coding, unit: str, from_zero: bool, clip: float = 99.8
+) -> Scale:
+    """One scale for all these maps, so that equal colours mean equal values.
+
+    Args:
+        values: Every finite value that will be drawn with it.
+        coding: How values become colours.
+        unit: What the values are.
+        from_zero: Whether the scale starts at zero; otherwise at the lowest value.
+        clip: Percentile that gets the brightest colour, so that a lone outlier does not darken the rest.
+    """
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return Scale(0.0, 1.0, coding, unit)
+    low = 0.0 if from_zero else float(values.min())
+    high = float(np.percentile(values, clip))
+    if high <= low:
+        high = max(float(values.max()), low + 1e-6)
+    return Scale(low, high, coding, unit, is_clipped=bool(values.max() > high * (1 + 1e-6)))
+
+
+def photo_uri(pixels: UInt8[np.ndarray, "channel height width"]) -> str:
+    """A small image as PNG, to be shown enlarged pixel by pixel; a larger one as WebP."""
+    array = np.moveaxis(np.asarray(pixels), 0, -1)
+    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    if is_pixel_art(pixels.shape):
+        return _uri(image, "PNG", optimize=True)
+    return _uri(image, "WEBP", quality=WEBP_QUALITY, method=4)
+
+
+def is_pixel_art(shape: tuple[int, ...]) -> bool:
+    """Whether an image of this shape is so small that its pixels should show."""
+    return max(shape[-2:]) <= LARGEST_PIXEL_ART
+
+
+def heat_uri(share: Float[np.ndarray, "row column"]) -> str:
+    """A map of values from 0 to 1 as a PNG with one pixel per value; low values let the photo shine through."""
+    steps = np.rint(np.clip(np.nan_to_num(share), 0, 1) * (LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(steps)
+    colours = heat_colours()
+    image.putpalette(colours[:, :3].tobytes(), "RGB")
+    return _uri(image, "PNG", optimize=True, transparency=colours[:, 3].tobytes())
+
+
+@cache
+def heat_colours() -> UInt8[np.ndarray, "level 4"]:
+    """Red, green, blue and opacity of each level: a colour-blind-safe map that rises in lightness throughout."""
+    from matplotlib import colormaps
+
+    share = np.linspace(0, 1, LEVELS)
+    colours = colormaps[HEAT](share)
+    colours[:, 3] = OPACITY * share**OPACITY_POWER
+    return np.rint(255 * colours).astype(np.uint8)
+
+
+def ramp_uri() -> str:
+    """The colours of `heat_uri` from lowest to highest as one strip, for colour bars."""
+    return heat_uri(np.linspace(0, 1, LEVELS)[None])
+
+
+def side_by_side(maps: Float[np.ndarray, "layer row column"]) -> Float[np.ndarray, "row wide"]:
+    """Maps in one row, first to last."""
+    return np.concatenate(list(maps), axis=1)
+
+
+def atlas(maps: Float[np.ndarray, "layer head row column"]) -> Float[np.ndarray, "tall wide"]:
+    """Maps as a table: a row of maps for each layer, a column for each head."""
+    return np.concatenate([side_by_side(heads) for heads in maps], axis=0)
+
+
+def _uri(image: Image.Image, kind: str, **options: object) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,57 @@
+"""The numbers of every figure on the made-up small run, against those kept in tests/golden.
+
+After a wanted change run this file with ARCHAEOLOGY_RENEW_GOLDEN=1 and read the difference before committing it.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archaeology.core.storage import write_json
+from archaeology.dig.directory import RunDirectory
+from archaeology.figures import figures
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+def as_lists(value):
+    """Numbers ready for JSON; NaN becomes null there."""
+    if isinstance(value, np.ndarray):
+        return as_lists(value.tolist())
+    if isinstance(value, dict):
+        return {key: as_lists(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_lists(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def assert_alike(found, kept, where):
+    if isinstance(kept, dict):
+        assert found.keys() == kept.keys(), where
+        for key in kept:
+            assert_alike(found[key], kept[key], f"{where}.{key}")
+    elif isinstance(kept, list):
+        assert len(found) == len(kept), where
+        for place, (one, other) in enumerate(zip(found, kept, strict=True)):
+            assert_alike(one, other, f"{where}[{place}]")
+    elif isinstance(kept, float):
+        assert found == pytest.approx(kept, rel=1e-6, abs=1e-9), where
+    else:
+        assert found == kept, where
+
+
+@pytest.mark.parametrize("name", list(figures))
+def test_numbers_are_those_kept(name, small_run):
+    found = as_lists(asdict(figures.get(name).compute(RunDirectory(small_run))))
+    path = GOLDEN / f"{name}.json"
+    if os.environ.get("ARCHAEOLOGY_RENEW_GOLDEN"):
+        write_json(path, found)
+    assert_alike(found, json.loads(path.read_text(encoding="utf-8")), name)
+
+
+def test_no_golden_file_is_left_over():
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(figures)

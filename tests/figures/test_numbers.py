@@ -1,0 +1,173 @@
+"""Each figure's arithmetic on numbers small enough to check by hand."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from archaeology.figures import accuracy, failure_types
+from archaeology.figures._effects import head_effects
+from archaeology.figures._matrix import cell_text, head_matrix, matrix_table, trend
+from archaeology.figures.ablation_against_entropy import ablation_against_entropy, rank_correlation
+
+
+class FakeRun:
+    """A run with given results and heads."""
+
+    def __init__(self, results=None, heads=()):
+        self.results = results or {}
+        self.heads = pa.Table.from_pylist(list(heads))
+
+
+def interval(value, low, high):
+    return {"value": value, "low": low, "high": high, "n": 7, "method": "made up"}
+
+
+def heads_of(values, **columns):
+    """Rows of heads.parquet in which layer 0 has two heads and layer 1 three."""
+    places = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    return [
+        {
+            "layer": layer,
+            "head": head,
+            "entropy": value,
+            "entropy_low": value - 1,
+            "entropy_high": value + 1,
+            "n": 11,
+        }
+        | {name: column[at] for name, column in columns.items()}
+        for at, ((layer, head), value) in enumerate(zip(places, values, strict=True))
+    ]
+
+
+def test_a_matrix_keeps_layers_and_heads_apart_and_leaves_holes():
+    data = head_matrix(FakeRun(heads=heads_of([1.0, 2.0, 3.0, 4.0, 8.0])), "entropy", scale=10)
+    np.testing.assert_array_equal(data.value, [[10, 20, np.nan], [30, 40, 80]])
+    np.testing.assert_array_equal(data.low, [[0, 10, np.nan], [20, 30, 70]])
+    np.testing.assert_allclose(data.layer_mean, [15, 50])
+    assert data.change == pytest.approx(35 / 50)
+    assert data.n == 11
+    assert cell_text(data, 0, 2) == "\u2013"
+    assert matrix_table(data).rows[1] == (
+        "2",
+        "30.0 (20.0 to 40.0)",
+        "40.0 (30.0 to 50.0)",
+        "80.0 (70.0 to 90.0)",
+    )
+
+
+def test_a_statistic_no_head_has_gives_no_matrix():
+    assert head_matrix(FakeRun(heads=heads_of([np.nan] * 5)), "entropy") is None
+    assert head_matrix(FakeRun(heads=heads_of([1.0] * 5)), "gini") is None
+    assert head_matrix(FakeRun(), "entropy") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([1.0, 1.0, 2.0, 2.0, 2.0], "It grows with depth: 1.00 nats in layer 1, 2.00 nats in layer 2"),
+        ([2.0, 2.0, 1.0, 1.0, 1.0], "It shrinks with depth"),
+        (
+            [2.0, 2.0, 2.1, 2.1, 2.1],
+            "It hardly differs between the first layer (2.00 nats) and the last (2.10 nats)",
+        ),
+    ],
+)
+def test_a_trend_is_read_from_the_first_and_last_layer(values, says):
+    assert trend(head_matrix(FakeRun(heads=heads_of(values)), "entropy"), "It", " nats").startswith(says)
+
+
+def test_a_single_layer_has_no_trend():
+    one = head_matrix(FakeRun(heads=heads_of([1.0, 3.0, 1.0, 1.0, 1.0])[:2]), "entropy")
+    assert trend(one, "It", " nats") == "It is 2.00 nats on average over the heads."
+
+
+def test_effects_are_counted_by_their_intervals():
+    value = [0.10, 0.30, -0.20, 0.05, 0.00]
+    low = [0.05, 0.20, -0.30, -0.01, -0.1]
+    high = [0.15, 0.40, -0.10, 0.11, 0.1]
+    rows = heads_of([1.0] * 5, cost=value, cost_low=low, cost_high=high, ablation_n=[13] * 5)
+    data = head_effects(FakeRun(heads=rows), "cost", scale=100)
+    assert data.strongest == (0, 1)
+    assert data.limit == pytest.approx(30)
+    np.testing.assert_array_equal(data.excludes_zero, [[True, True, False], [True, False, False]])
+    assert (data.num_heads, data.num_helping, data.num_harming, data.n) == (5, 2, 1, 13)
+    assert data.expected_by_chance == pytest.approx(0.25)
+
+
+def test_effects_of_a_run_without_ablation_are_none():
+    nothing = [np.nan] * 5
+    rows = heads_of([1.0] * 5, cost=nothing, cost_low=nothing, cost_high=nothing, ablation_n=[0] * 5)
+    assert head_effects(FakeRun(heads=rows), "cost") is None
+
+
+def test_rank_correlation_follows_ranks_and_not_values():
+    first = np.array([[1.0, 2.0, 3.0, 40.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    second = np.array([[2.0, 4.0, 5.0, 6.0], [9.0, 7.0, 6.0, 1.0], [5.0, 5.0, 5.0, 5.0]])
+    np.testing.assert_allclose(rank_correlation(first, second), [1, -1, np.nan])
+
+
+def test_too_few_heads_have_no_correlation():
+    rows = heads_of([1.0, 2.0, 3.0, 4.0, 5.0], ablation_loss=[1.0] * 5)
+    assert ablation_against_entropy.compute(FakeRun(heads=rows)) is None
+
+
+@pytest.mark.parametrize(
+    ("vit", "cnn", "difference", "leader", "lead"),
+    [(0.8, 0.7, (0.1, 0.02, 0.18), "vit", (10, 2, 18)), (0.7, 0.8, (-0.1, -0.18, 0.02), "cnn", (10, -2, 18))],
+)
+def test_the_lead_is_turned_to_the_leader(vit, cnn, difference, leader, lead):
+    results = {
+        "accuracy": {
+            "vit": interval(vit, 0, 1),
+            "cnn": interval(cnn, 0, 1),
+            "difference": interval(*difference),
+        }
+    }
+    data = accuracy.compute(FakeRun(results))
+    assert data.leader == leader
+    assert (data.lead.value, data.lead.low, data.lead.high) == pytest.approx(lead)
+    assert data.is_clear == (lead[1] > 0)
+    assert ("No difference can be told" in accuracy.headline(data)) == (lead[1] <= 0)
+
+
+def test_a_difference_of_the_wrong_sign_is_refused():
+    results = {
+        "accuracy": {
+            "vit": interval(0.7, 0, 1),
+            "cnn": interval(0.8, 0, 1),
+            "difference": interval(0.1, 0, 1),
+        }
+    }
+    with pytest.raises(
+        ValueError, match=r"must be the ViT's less the CNN's, -0\.1000, but is 0\.1000; dig again"
+    ):
+        accuracy.compute(FakeRun(results))
+
+
+def failures(odds_ratio, low, high):
+    independence = {"expected_both_wrong": 0, "observed_both_wrong": 9}
+    counts = {"none": 50, "vit-only": 30, "cnn-only": 11, "both-same": 4, "both-different": 5}
+    return {**counts, "independence": {**independence, "odds_ratio": odds_ratio, "low": low, "high": high}}
+
+
+def test_expected_failures_are_products_of_both_error_rates():
+    data = failure_types.compute(FakeRun({"failures": failures(1.4, 0.6, 3.1)}))
+    np.testing.assert_array_equal(data.observed, [50, 30, 11, 9])
+    np.testing.assert_allclose(data.expected, [61 * 80 / 100, 39 * 80 / 100, 61 * 20 / 100, 39 * 20 / 100])
+    assert (data.both_same, data.both_different, data.n) == (4, 5, 100)
+
+
+@pytest.mark.parametrize(
+    ("odds", "says"),
+    [
+        ((3.0, 2.0, 5.0), "what is hard for one is hard for the other"),
+        ((0.3, 0.1, 0.7), "fail on different images more than chance"),
+        ((1.2, 0.7, 1.9), "no dependence can be told"),
+        ((None, None, None), "it would be about 8."),
+    ],
+)
+def test_the_dependence_of_failures_is_judged_by_its_interval(odds, says):
+    found = json.loads(json.dumps({"failures": failures(*odds)}))
+    assert says in failure_types.headline(failure_types.compute(FakeRun(found)))

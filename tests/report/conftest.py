@@ -1,0 +1,41 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def load_fixture_run():
+    """The module beside this file; test folders are not packages, so it is loaded by its path."""
+    name = "archaeology_fixture_run"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fixture_run.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def made_up():
+    """The module that makes up run directories."""
+    return load_fixture_run()
+
+
+@pytest.fixture(scope="session")
+def small_run(made_up, tmp_path_factory):
+    """6 layers of 4 heads on 8 x 8 patches of 32-pixel images, with labels."""
+    return made_up.write_run(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="session")
+def unlabelled_run(made_up, tmp_path_factory):
+    """The same without labels and without a class token."""
+    plan = made_up.Plan(labelled=False, prefix=(), num_images=60, full_attention=False, seed=1)
+    return made_up.write_run(tmp_path_factory.mktemp("runs") / "unlabelled", plan)
+
+
+@pytest.fixture(scope="session")
+def large_run(made_up, tmp_path_factory):
+    """12 layers of 12 heads on 14 x 14 patches of 224-pixel images."""
+    return made_up.write_run(tmp_path_factory.mktemp("runs") / "large", made_up.LARGE)

@@ -41,13 +41,13 @@ def test_near_miss_is_suggested(methods: Registry[int], name: str) -> None:
 
 def test_no_suggestion_where_nothing_is_near(methods: Registry[int]) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        methods.get("xyz")
-    expected = "No explanation method is called 'xyz'. Known: rollout, grad_cam, raw_attention."
+        methods.get("camera")
+    expected = "No explanation method is called 'camera'. Known: rollout, grad_cam, raw_attention."
     assert str(raised.value) == expected
 
 
 def test_suggestion_keeps_its_own_spelling() -> None:
-    assert "did you mean 'ResNet50'?" in str(unknown_name("model", "resnet5", ["ViT", "ResNet50"]))
+    assert "did you mean 'ViT'?" in str(unknown_name("model", "vit", ["ResNet50", "ViT"]))
 
 
 def test_empty_shelf() -> None:

@@ -199,9 +199,9 @@ def test_other_sizes(size: int) -> None:
 
 def test_bad_input() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"No split of cue_conflict is called 'alined'; did you mean 'aligned'"
+        UnknownNameError, match=r"No split of cue_conflict is called 'align'; did you mean 'aligned'"
     ):
-        CueConflict("alined")
+        CueConflict("align")
     with pytest.raises(ValueError, match="seed must be a whole number >= 0, but got seed=-1"):
         CueConflict(seed=-1)
     with pytest.raises(ValueError, match="num_images must be at least 1, but got num_images=0"):

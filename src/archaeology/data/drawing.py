@@ -1,9 +1,9 @@
 """Shapes and textures as formulas: how far is this pixel from the edge? The answer, clipped, is a soft edge.
 
-Signed distance functions (`quilez2d`): negative inside, positive outside, in pixels. Differs: every shape has
-the area of a disc of radius `radius`, so size never tells which shape it is, and around corners only the edge
-itself is exact. All operations are ones that IEEE 754 rounds in one way (no sine, no exponential, no fused
-multiply-add), so CPU and GPU draw the same bits.
+Signed distances (`green2007improved`): negative inside, positive outside, in pixels. Differs: formulas, not a
+stored field; every shape has the area of a disc of radius `radius`, so size never tells which shape it is;
+around corners only the edge itself is exact. All operations are ones that IEEE 754 rounds in one way (no sine,
+no exponential, no fused multiply-add), so CPU and GPU draw the same bits.
 """
 
 from collections.abc import Callable

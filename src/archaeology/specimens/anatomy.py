@@ -71,6 +71,12 @@ def first_norm(model: nn.Module, block: str) -> str:
     return block
 
 
+def transformer_target(model: nn.Module) -> str | None:
+    """Path of the first norm of the last transformer block, or None where no list of blocks is found."""
+    block = last_block(model)
+    return None if block is None else first_norm(model, block)
+
+
 def kind_of(model: nn.Module) -> Literal["transformer", "convolutional", "other"]:
     """Whether it attends, else whether it convolves, else neither (an MLP-Mixer)."""
     if attends(model):

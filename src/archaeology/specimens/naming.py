@@ -11,12 +11,12 @@ from archaeology.specimens.registry import listings
 FEW = 12
 
 
-def no_such_model(library: str, name: str, known: Sequence[str]) -> UnknownNameError:
-    """The error for a `name` that is none of the `known` ones: suggests the nearest, lists all where few."""
+def no_such(kind: str, name: str, known: Sequence[str]) -> UnknownNameError:
+    """The error for a `name` that is none of the `known`: suggests the nearest, lists all only where few."""
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    rest = f"Known: {', '.join(known)}." if len(known) <= FEW else f"It knows {len(known)} names."
-    return UnknownNameError(f"No {library} model is called {name!r}{hint} {rest}")
+    rest = f"Known: {', '.join(known)}." if len(known) <= FEW else f"There are {len(known)}."
+    return UnknownNameError(f"No {kind} is called {name!r}{hint} {rest}")
 
 
 def suggested_specs(name: str) -> list[str]:

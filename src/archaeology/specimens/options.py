@@ -1,6 +1,7 @@
 """What follows the `?` of a spec: what every library offers, and the rest, which is the library's own."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 
 from archaeology.specimens.registry import Options
+
+Pair = tuple[int, int]
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,19 @@ class Choices:
         img_size: Height and width in pixels, or None for the model's own.
         num_classes: Logits, or None for the model's own.
         seed: Of random weights.
+        mean: Of the normalisation, where the user gives it.
+        std: Of the normalisation, where the user gives it.
         file: A local safetensors file to take the weights from instead of the network.
         rest: Every other option, as the library calls it.
     """
 
     spec: str
     pretrained: bool
-    img_size: tuple[int, int] | None
+    img_size: Pair | None
     num_classes: int | None
     seed: int
+    mean: Triple | None
+    std: Triple | None
     file: Path | None
     rest: Mapping[str, Any]
 
@@ -50,6 +58,8 @@ class Choices:
             img_size=_size(spec, rest.pop("img_size", None)),
             num_classes=_whole(spec, "num_classes", rest.pop("num_classes", None)),
             seed=_whole(spec, "seed", rest.pop("seed", None)) or 0,
+            mean=_triple(spec, "mean", rest.pop("mean", None)),
+            std=_triple(spec, "std", rest.pop("std", None)),
             file=None if file is None else _weights_file(str(file)),
             rest=rest,
         )
@@ -65,7 +75,8 @@ class Choices:
     def building(self) -> Iterator[None]:
         """Inside, fresh weights come from the seed, and a library's complaint becomes a ValueError.
 
-        The global random state is put back.
+        Libraries are not heard otherwise: what they would log, we check and say once. The global random state
+        and the logging level are put back.
 
         Raises:
             ValueError: If the library refuses the options.
@@ -73,13 +84,19 @@ class Choices:
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: it would seed the accelerators as well, which are not put back.
             torch.default_generator.manual_seed(self.seed)
+            level = logging.root.manager.disable
+            logging.disable(logging.ERROR)
             try:
                 yield
             except (TypeError, AssertionError, RuntimeError, ValueError, KeyError) as error:
+                if str(error).startswith(self.spec):  # our own words already
+                    raise
                 raise ValueError(
                     f"{self.spec} cannot be built: {str(error).strip() or type(error).__name__}; "
                     "change the options after '?'."
                 ) from error
+            finally:
+                logging.disable(level)
 
 
 def spec_of(prefix: str, name: str, options: Options) -> str:
@@ -103,7 +120,17 @@ def _whole(spec: str, key: str, value: Any) -> int | None:
     return value
 
 
-def _size(spec: str, value: Any) -> tuple[int, int] | None:
+def _triple(spec: str, key: str, value: Any) -> Triple | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 3 or not all(type(one) in (int, float) for one in value):
+        raise ValueError(
+            f"{key} must be three numbers, as {key}=[0.5,0.5,0.5], but got {value!r} in {spec!r}."
+        )
+    return float(value[0]), float(value[1]), float(value[2])
+
+
+def _size(spec: str, value: Any) -> Pair | None:
     if value is None:
         return None
     sizes = value if isinstance(value, list) else [value, value]

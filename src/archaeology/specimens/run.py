@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from archaeology.core.storage import read_json, read_tensors
 from archaeology.models.registry import build
+from archaeology.specimens.anatomy import transformer_target
 from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.module import check_output
 from archaeology.specimens.registry import Options, libraries
 from archaeology.specimens.specimen import Specimen
 
@@ -58,7 +60,7 @@ def load_run(folder: Path, *, name: str | None = None) -> Specimen:
     fill(model, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
     token_layout = getattr(model, "token_layout", None)
     layout = TokenLayout(**token_layout()) if token_layout is not None else None
-    return Specimen(
+    specimen = Specimen(
         name=name or f"run:{folder}",
         model=model.eval(),
         kind="convolutional" if layout is None else "transformer",
@@ -67,9 +69,11 @@ def load_run(folder: Path, *, name: str | None = None) -> Specimen:
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         layout=layout,
-        target_layer=getattr(model, "target_layer", None),
+        target_layer=getattr(model, "target_layer", None) or transformer_target(model),
         facts={"architecture": config["architecture"], **config.get("facts", {})},
     )
+    check_output(specimen)
+    return specimen
 
 
 def read_config(folder: Path) -> dict[str, Any]:

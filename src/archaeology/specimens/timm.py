@@ -7,9 +7,9 @@ from torch import nn
 
 from archaeology.specimens.anatomy import attends, first_norm, kind_of, last_block, prefix_of
 from archaeology.specimens.classes import class_names
-from archaeology.specimens.fetching import fetching
+from archaeology.specimens.fetching import fetching_from_hub
 from archaeology.specimens.layout import TokenLayout
-from archaeology.specimens.naming import no_such_model
+from archaeology.specimens.naming import no_such
 from archaeology.specimens.options import Choices
 from archaeology.specimens.registry import Options, libraries, listings
 from archaeology.specimens.specimen import Specimen
@@ -52,8 +52,8 @@ def load_timm(name: str, options: Options) -> Specimen:
         kind=kind_of(model),
         classes=class_names(_number(model, "num_classes") or 0, config.get("label_names")),
         image_size=image_size,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
+        mean=choices.mean or tuple(config["mean"]),
+        std=choices.std or tuple(config["std"]),
         layout=timm_layout(model, image_size),
         crop_fraction=float(config.get("crop_pct") or 1.0),
         target_layer=timm_target(model),
@@ -84,7 +84,7 @@ def _create(name: str, choices: Choices) -> nn.Module:
         f"on a machine with network run `hf download {source}`, bring its model.safetensors here and load "
         f"'timm:{name}?file=PATH/model.safetensors'; random weights come with 'timm:{name}?pretrained=false'."
     )
-    with choices.building(), fetching(f"The weights of timm:{name}", remedy):
+    with choices.building(), fetching_from_hub(f"The weights of timm:{name}", remedy):
         return timm.create_model(name, pretrained=True, **arguments)
 
 
@@ -94,10 +94,10 @@ def _check_published(name: str, choices: Choices) -> bool:
 
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise no_such_model("timm", name, timm_names())
+        raise no_such("timm model", name, timm_names())
     tagged = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tagged:
-        raise no_such_model("timm", name, tagged or [architecture])
+        raise no_such("timm model", name, tagged or [architecture])
     if choices.pretrained and choices.file is None and not timm.models.is_model_pretrained(name):
         raise ValueError(
             f"timm has no pretrained weights for {name!r}; load 'timm:{name}?pretrained=false' or "

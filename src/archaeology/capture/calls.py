@@ -4,7 +4,7 @@ So reading, differentiating and editing are written once, in the interceptor. Th
 `ProductCall`.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from archaeology.capture.attention import Route, Rows
 from archaeology.capture.contraction import Contraction
 
 
+@runtime_checkable
 class Call(Protocol):
     """A product of a pattern with values, about to happen."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, UInt8
 from torch import Tensor
@@ -18,6 +18,7 @@ class Sample:
     mask: Bool[Tensor, "height width"] | None = None  # True where the object is
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """Images with labels, in a fixed order.
 

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from archaeology.core.errors import MissingExtraError
 from archaeology.core.storage import plain_json
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Takes numbers as they come."""
 

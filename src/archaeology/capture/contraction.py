@@ -191,8 +191,11 @@ def _head_letter(lead: str, sizes: dict[str, int], num_images: int | None, num_h
     if declared:
         return declared[-1]
     first, last = lead[0], lead[-1]
-    heads_first = sizes[last] == num_images != sizes[first] or sizes[first] == num_heads != sizes[last]
-    return first if heads_first and len(lead) == 2 else last
+    if len(lead) == 2 and num_images and sizes[last] == num_images and sizes[first] % num_images:
+        return first  # the images come second
+    if len(lead) == 2 and sizes[first] == num_heads:
+        return first
+    return last
 
 
 def _folded_heads(batch: int, num_images: int | None, num_heads: int | None) -> int:

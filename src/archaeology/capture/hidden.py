@@ -71,7 +71,9 @@ def why_nothing(specimen: Specimen, images: Tensor) -> SelfCheckError:
     refuse_flex(specimen.name, called)
     reason = "it calls none of PyTorch's attention functions and no softmax; does it attend at all?"
     if "softmax" in called:
-        reason = "it calls softmax, but no matmul, bmm or einsum of two tensors multiplies values with it."
+        reason = "it calls softmax, but no matmul, bmm or einsum of two tensors weights values by it."
+    elif "compile_wrapper" in called:  # what torch.compile makes of a function
+        reason = "it calls a function compiled by torch.compile; examine the model without compiling."
     elif called & {"exp", "exp_"}:
         reason = "it calls exp, so perhaps its softmax is written by hand; use F.softmax there."
     return SelfCheckError(f"No softmax attention was seen in {specimen.name}: {reason}")

@@ -21,7 +21,8 @@ class DecodedImages:
         labels: Index into `classes`, or -1 where unlabelled.
         ids: Names that people can find the images by, all different.
         classes: Class names; empty where nothing is labelled.
-        boxes: x_min, y_min, x_max, y_max in pixels of `images`, NaN where unknown; None if no image has one.
+        boxes: x_min, y_min, x_max, y_max in pixels of `images`, NaN where unknown, empty or cropped away; None if no
+            image has one.
         masks: True on the object, False everywhere where unknown; None if no image has one.
         skipped: Id and reason of the images that could not be decoded and were left out.
         fingerprint: Of the source (not of the size), hex sha256.

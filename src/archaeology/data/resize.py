@@ -39,7 +39,7 @@ class Framing:
         return image.crop((self.left, self.top, self.left + self.size[1], self.top + self.size[0]))
 
     def box(self, box: Box | None) -> Box:
-        """`box` in pixels of the frame, cut at its border; NaN where none is known or none is left."""
+        """`box` in pixels of the frame, cut at its border; NaN where it is unknown, empty or cropped away."""
         if box is None:
             return NO_BOX
         x_min, x_max = (min(max(x * self.scale[1] - self.left, 0.0), self.size[1]) for x in (box[0], box[2]))

@@ -6,7 +6,9 @@ are (image,) or (image, 1) whole numbers, and may be absent. The format has no c
 
 import threading
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,7 @@ class NpzSource:
                 )
             self.split: str | None = choose_split(splits, split, self.name)
             key = f"{self.split}_labels"
-            self._labels = _labels(arrays[key], path, key) if key in arrays.files else None
+            self._labels = _labels(_array(arrays, key, path), path, key) if key in arrays.files else None
         highest = max((label for label in self._labels or () if label is not None), default=-1)
         self.classes = tuple(classes) or tuple(str(i) for i in range(highest + 1))
         if highest >= len(self.classes):
@@ -84,7 +86,7 @@ class NpzSource:
         with self._lock:
             if self._images is None:
                 with _open(self._path) as arrays:
-                    images = arrays[f"{self.split}_images"]
+                    images = _array(arrays, f"{self.split}_images", self._path)
                 self._images = _checked(images, self._path, f"{self.split}_images")
                 if self._labels is not None and len(self._labels) != len(images):
                     raise ValueError(
@@ -102,16 +104,27 @@ def open_npz(rest: str, split: str | None) -> NpzSource:
     return NpzSource(Path(rest).expanduser(), split)
 
 
-def _open(path: Path) -> "np.lib.npyio.NpzFile":
+@contextmanager
+def _open(path: Path) -> Iterator["np.lib.npyio.NpzFile"]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be an .npz file, but there is no such file.")
+    with path.open("rb") as file:
+        try:
+            arrays = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} must be a whole .npz file, but cannot be read ({error}).") from error
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} must be an .npz file of named arrays, but holds a single one.")
+        yield arrays
+
+
+def _array(arrays: "np.lib.npyio.NpzFile", key: str, path: Path) -> np.ndarray:
     try:
-        arrays = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must be a whole .npz file, but cannot be read ({error}).") from error
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} must be an .npz file of named arrays, but holds a single one.")
-    return arrays
+        return arrays[key]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{key} of {path} must be a whole array of numbers, but cannot be read ({error})."
+        ) from error
 
 
 def _labels(labels: np.ndarray, path: Path, key: str) -> list[int | None]:

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from archaeology.dig.directory import RunDirectory
+from archaeology.report.content import report_of
+from archaeology.report.write import write_report
+
 
 def load_fixture_run():
     """The module beside this file; test folders are not packages, so it is loaded by its path."""
@@ -26,6 +30,19 @@ def made_up():
 def small_run(made_up, tmp_path_factory):
     """6 layers of 4 heads on 8 x 8 patches of 32-pixel images, with labels."""
     return made_up.write_run(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="session")
+def small_report(small_run):
+    """The content of its report."""
+    return report_of(RunDirectory(small_run))
+
+
+@pytest.fixture(scope="session")
+def small_folder(small_run):
+    """The same run with its report written."""
+    write_report(small_run)
+    return small_run
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
         wilson(successes, n)
 
 
-@pytest.mark.parametrize("level", [0, 1, 95, -0.1, math.nan])
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0, -0.1, math.nan])
 def test_levels_lie_between_0_and_1(level: float) -> None:
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         wilson(1, 2, level)

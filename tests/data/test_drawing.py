@@ -127,4 +127,5 @@ def test_texture_repeats(name: str, shift_u: float, shift_v: float) -> None:
 
 def test_covered_is_a_ramp_of_one_pixel() -> None:
     distance = torch.tensor([-9.0, -0.5, -0.25, 0.0, 0.25, 0.5, 9.0])
-    torch.testing.assert_close(covered(distance), torch.tensor([1, 1, 0.75, 0.5, 0.25, 0, 0]))
+    expected = torch.tensor([1, 1, 0.75, 0.5, 0.25, 0, 0])
+    torch.testing.assert_close(covered(distance[None, None])[0, 0], expected)

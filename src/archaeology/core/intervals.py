@@ -118,7 +118,11 @@ def bootstrap_mean(samples: Float[np.ndarray, " n"], *, seed: int = 0, level: fl
 
 
 def paired_bootstrap(
-    first: Shaped[np.ndarray, " n"], second: Shaped[np.ndarray, " n"], *, seed: int = 0, level: float = 0.95
+    first: Shaped[np.ndarray, " first"],
+    second: Shaped[np.ndarray, " second"],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Interval:
     """Interval of the mean of `first - second` over the same images: what is common to both cancels.
 
@@ -134,7 +138,9 @@ def paired_bootstrap(
     return bootstrap_mean(difference, seed=seed, level=level)
 
 
-def mcnemar(first_correct: Shaped[np.ndarray, " n"], second_correct: Shaped[np.ndarray, " n"]) -> McNemar:
+def mcnemar(
+    first_correct: Shaped[np.ndarray, " first"], second_correct: Shaped[np.ndarray, " second"]
+) -> McNemar:
     """Exact McNemar test of equal accuracy on the same images.
 
     Args:

@@ -9,7 +9,6 @@ another texture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -48,7 +47,7 @@ class CueBatch:
     rotation: Float[Tensor, " batch"]
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def joined(cls, parts: Sequence["CueBatch"]) -> "CueBatch":
         """The parts end to end."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

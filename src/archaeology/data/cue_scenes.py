@@ -6,7 +6,6 @@ of small integers, exact in any order), so a scene has the same bits on every de
 
 import math
 from dataclasses import dataclass, fields
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -40,18 +39,18 @@ class Scenes:
     phase: Float[Tensor, "batch xy"]
     colours: Float[Tensor, "batch colour channel"]  # background, two of the object, two of the clutter
     lines: Float[Tensor, "batch layer line number"]  # middle x, y, cosine, sine, half length, half width
-    sky: Float[Tensor, "batch channel knot knot"]
-    haze: Float[Tensor, "batch channel knot knot"]
-    islands: Float[Tensor, "batch channel knot knot"]
-    blotches: Float[Tensor, "batch channel knot knot"]
+    sky: Float[Tensor, "batch channel sky sky"]
+    haze: Float[Tensor, "batch 1 haze haze"]
+    islands: Float[Tensor, "batch layer islands islands"]
+    blotches: Float[Tensor, "batch 1 blotches blotches"]
 
-    def part(self, start: int, stop: int) -> Self:
+    def part(self, start: int, stop: int) -> "Scenes":
         """Scenes `start` to `stop - 1`."""
-        return type(self)(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
+        return Scenes(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Scenes":
         """The same on another device."""
-        return type(self)(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Scenes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def draw_scenes(seed: int, split: str, block: int) -> Scenes:

@@ -65,10 +65,13 @@ def first_norm(model: nn.Module, block: str) -> str:
     still speak to the class token. At the block's output, the gradient of a class-token readout is zero at
     every patch.
     """
-    for name, child in model.get_submodule(block).named_children():
-        if "norm" in type(child).__name__.lower():
-            return f"{block}.{name}"
-    return block
+    norms = [
+        name
+        for name, child in model.get_submodule(block).named_children()
+        if "norm" in type(child).__name__.lower()
+    ]
+    outer = [name for name in norms if name == "norm_out"]  # TNT: the norms before attend inside each patch
+    return f"{block}.{(outer or norms)[0]}" if norms else block
 
 
 def transformer_target(model: nn.Module) -> str | None:

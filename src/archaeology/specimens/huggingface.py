@@ -142,16 +142,24 @@ def _config(transformers: Any, name: str, choices: Choices) -> Any:
         ValueError: If an entry is unknown or the model is of a kind that we cannot lay out.
     """
     changes = dict(choices.rest)
+    if choices.num_classes is not None and choices.pretrained:
+        raise ValueError(
+            f"{choices.spec} takes num_classes only with pretrained=false: trained weights have a head already."
+        )
     if choices.num_classes is not None:
         changes["num_labels"] = choices.num_classes
     config, unused = transformers.AutoConfig.from_pretrained(name, return_unused_kwargs=True, **changes)
     if unused:
-        raise ValueError(f"its configuration has no {', '.join(unused)}")
+        raise ValueError(
+            f"{choices.spec} takes entries of its configuration after '?', but {type(config).__name__} has no "
+            f"{', '.join(unused)}."
+        )
     if config.model_type == "timm_wrapper":
-        raise ValueError(f"it is a timm model; load 'timm:hf-hub:{name}'")
+        raise ValueError(f"{choices.spec} is a model of timm; load 'timm:hf-hub:{name}'.")
     if config.model_type == "vit_mae":
         raise ValueError(
-            "a masked autoencoder shuffles its patches; load 'timm:vit_base_patch16_224.mae' or alike"
+            f"{choices.spec} must keep its patches in order, but a masked autoencoder shuffles them; load "
+            "'timm:vit_base_patch16_224.mae' or its like."
         )
     return config
 
@@ -177,9 +185,14 @@ def _network_of(transformers: Any, name: str, config: Any, choices: Choices) -> 
             missing = [key for key in missing if "pooler." not in key]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise ValueError(f"its files lack {shown}; name a complete checkpoint, or add pretrained=false")
+        raise ValueError(
+            f"{choices.spec} must have all weights of its architecture, but its files lack {shown}; name a complete "
+            "checkpoint, or add pretrained=false after '?'."
+        )
     if network.main_input_name != "pixel_values":
-        raise ValueError(f"{type(network).__name__} takes {network.main_input_name}, not images")
+        raise ValueError(
+            f"{choices.spec} must take images, but {type(network).__name__} takes {network.main_input_name}."
+        )
     return network, "logits" if is_classifier else "embedding"
 
 

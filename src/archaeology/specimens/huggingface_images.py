@@ -47,15 +47,17 @@ def read_preparation(transformers: Any, name: str, vision: Any, choices: Choices
     image_size = choices.img_size or (crop[0] if crop else native_size(vision))
     if image_size is None:
         raise ValueError(
-            "neither its configuration nor an image processor names an image size; add img_size=224"
+            f"{choices.spec} must say which size its images have, but neither its configuration nor an image "
+            "processor does; add img_size=224 after '?'."
         )
     mean, std = choices.mean, choices.std
     source = "options"
     if mean is None or std is None:
         if not processor and choices.pretrained:
             raise ValueError(
-                "it has no preprocessor_config.json, so nobody knows how its images were normalised; save its image "
-                "processor beside it, or add mean=[0.5,0.5,0.5]&std=[0.5,0.5,0.5] with the right numbers"
+                f"{choices.spec} must say how its images were normalised, but has no readable "
+                "preprocessor_config.json; save its image processor beside it, or add "
+                "mean=[0.5,0.5,0.5]&std=[0.5,0.5,0.5] (with the right numbers) after '?'."
             )
         mean, std = _normalisation(processor) if processor else (UNKNOWN, UNKNOWN)
         source = str(processor.get("image_processor_type")) if processor else "none, weights are random"

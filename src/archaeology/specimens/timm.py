@@ -5,7 +5,14 @@ from typing import Any
 
 from torch import nn
 
-from archaeology.specimens.anatomy import attends, first_norm, kind_of, last_block, prefix_of
+from archaeology.specimens.anatomy import (
+    attends,
+    first_norm,
+    kind_of,
+    last_block,
+    prefix_of,
+    transformer_target,
+)
 from archaeology.specimens.classes import class_names
 from archaeology.specimens.fetching import fetching_from_hub
 from archaeology.specimens.layout import TokenLayout
@@ -15,7 +22,11 @@ from archaeology.specimens.registry import Options, libraries, listings
 from archaeology.specimens.specimen import Specimen
 
 # Lists of blocks in which a class token joins late: in all blocks before, the patches are alone.
-LATE_CLASS_TOKEN = ("blocks_token_only", "cls_attn_blocks")
+LATE_CLASS_TOKEN = ("blocks_token_only", "cls_attn_blocks", "post_network")
+# Their last stage ends in a map (channel, row, column), which their last block does not have.
+ENDS_IN_MAP = ("Nest",)
+# Their last map has its channels last, which only a token layout could tell from the first.
+CHANNELS_LAST = ("Sequencer2d",)
 # Names that are no architecture of timm but say where one is.
 ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
 
@@ -140,7 +151,7 @@ def _unusual_readout(model: nn.Module) -> str | None:
     """In words, a readout that is neither the class token nor the mean of the patches."""
     if any(hasattr(model, field) for field in LATE_CLASS_TOKEN):
         return "class token that joins after the last patch layer; maps read the mean of the patches"
-    if hasattr(model, "head_dist"):
+    if isinstance(getattr(model, "head_dist", None), nn.Module):
         read = "class token" if "distillation" in prefix_of(model) else "mean of the patches"
         return f"mean of the classifier and the distillation head; maps read the {read}"
     pool = getattr(model, "global_pool", None)
@@ -158,16 +169,15 @@ def timm_layout(model: nn.Module, image_size: tuple[int, int]) -> TokenLayout | 
     if grid is None or not _is_flat(model, reductions, grid):
         # Rounded up: a stage pads a map that its windows or strides do not divide.
         grid = tuple(-(-size // reductions[-1]) for size in image_size)
-    if not _is_flat(model, reductions, grid):
-        return TokenLayout(grid[0], grid[1], (), "mean", "windows")
+    order = "flat" if _is_flat(model, reductions, grid) else "windows"
     if any(hasattr(model, field) for field in LATE_CLASS_TOKEN):
-        return TokenLayout(grid[0], grid[1], (), "mean")
+        return TokenLayout(grid[0], grid[1], (), "mean", order)
     prefix = prefix_of(model)
     declared = _number(model, "num_prefix_tokens")
     if declared is not None and declared != len(prefix):  # tokens of a name we do not know: still count them
         prefix = (*prefix, *("register",) * declared)[:declared]
     reads_class = getattr(model, "global_pool", "avg") == "token" and "class" in prefix
-    return TokenLayout(grid[0], grid[1], prefix, "class_token" if reads_class else "mean")
+    return TokenLayout(grid[0], grid[1], prefix, "class_token" if reads_class else "mean", order)
 
 
 def _is_flat(model: nn.Module, reductions: list[int], grid: tuple[int, ...]) -> bool:
@@ -183,11 +193,14 @@ def _is_flat(model: nn.Module, reductions: list[int], grid: tuple[int, ...]) -> 
 
 def timm_target(model: nn.Module) -> str | None:
     """Where Grad-CAM looks: the last map of a CNN, the first norm of a transformer's last block."""
-    stages = _stages(model)
+    kind, stages = kind_of(model), _stages(model)
     last = str(stages[-1]["module"]) if stages else ""
-    if kind_of(model) == "other" or last not in dict(model.named_modules()):
+    if last not in dict(model.named_modules()):
+        return transformer_target(model) if kind == "transformer" else None
+    has_channels_last = type(model).__name__ in CHANNELS_LAST or getattr(model, "output_fmt", "") == "NHWC"
+    if kind == "other" or (kind == "convolutional" and has_channels_last):
         return None
-    if not attends(model.get_submodule(last)):
+    if type(model).__name__ in ENDS_IN_MAP or not attends(model.get_submodule(last)):
         return last
     block = last_block(model.get_submodule(last))
     return first_norm(model, last if block is None else f"{last}.{block}")

@@ -6,18 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from archaeology.dig.directory import RunDirectory
 from archaeology.figures import accuracy, failure_types
 from archaeology.figures._effects import head_effects
 from archaeology.figures._matrix import cell_text, head_matrix, matrix_table, trend
 from archaeology.figures.ablation_against_entropy import ablation_against_entropy, rank_correlation
 
 
-class FakeRun:
+class FakeRun(RunDirectory):
     """A run with given results and heads."""
 
     def __init__(self, results=None, heads=()):
-        self.results = results or {}
-        self.heads = pa.Table.from_pylist(list(heads))
+        self.__dict__.update(results=results or {}, heads=pa.Table.from_pylist(list(heads)))
 
 
 def interval(value, low, high):
@@ -42,7 +42,7 @@ def heads_of(values, **columns):
 
 
 def test_a_matrix_keeps_layers_and_heads_apart_and_leaves_holes():
-    data = head_matrix(FakeRun(heads=heads_of([1.0, 2.0, 3.0, 4.0, 8.0])), "entropy", scale=10)
+    data = head_matrix(FakeRun(heads=heads_of([1.0, 2.0, 3.0, 4.0, 8.0])), "entropy", scale=10.0)
     np.testing.assert_array_equal(data.value, [[10, 20, np.nan], [30, 40, 80]])
     np.testing.assert_array_equal(data.low, [[0, 10, np.nan], [20, 30, 70]])
     np.testing.assert_allclose(data.layer_mean, [15, 50])
@@ -88,7 +88,7 @@ def test_effects_are_counted_by_their_intervals():
     low = [0.05, 0.20, -0.30, -0.01, -0.1]
     high = [0.15, 0.40, -0.10, 0.11, 0.1]
     rows = heads_of([1.0] * 5, cost=value, cost_low=low, cost_high=high, ablation_n=[13] * 5)
-    data = head_effects(FakeRun(heads=rows), "cost", scale=100)
+    data = head_effects(FakeRun(heads=rows), "cost", scale=100.0)
     assert data.strongest == (0, 1)
     assert data.limit == pytest.approx(30)
     np.testing.assert_array_equal(data.excludes_zero, [[True, True, False], [True, False, False]])

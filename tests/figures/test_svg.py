@@ -10,8 +10,8 @@ from archaeology.figures.svg import svg_text
 @pytest.fixture(scope="module")
 def written():
     with themed("sample"):
-        figure = new_figure(3, 2)
-        axes = place(figure, 0.5, 0.2, 2, 1)
+        figure = new_figure(3.0, 2.0)
+        axes = place(figure, 0.5, 0.2, 2.0, 1.0)
         axes.imshow(np.arange(12.0).reshape(3, 4), interpolation="none", aspect="auto")
         axes.plot([0, 1], [0, 1], "o", color=COLOURS["vit"])
         axes.text(1, 1, "<b>&amp;</b>", color=COLOURS["ink"])

@@ -9,15 +9,15 @@ from archaeology.report.layers import atlases, layers
 from archaeology.report.markdown import plain
 from archaeology.report.pairs import pairs
 from archaeology.report.pictures import Scale
-from archaeology.report.shown import ShownImage, shown_images
+from archaeology.report.shown import Answer, ShownImage, shown_images
 from archaeology.report.verdict import verdict
 
 
-class FakeRun:
-    """A run with given results."""
+class FakeRun(RunDirectory):
+    """A run with given results, and specimens where a test sets them."""
 
     def __init__(self, **results):
-        self.results = results
+        self.__dict__["results"] = results
 
 
 class FakeSpecimens(dict):
@@ -82,7 +82,8 @@ def test_findings_are_ranked_and_lead_to_their_evidence(small_report):
 
 
 def image(row):
-    return ShownImage(row, f"{row}.png", "cat", None, None, "none", 0.0, "")  # type: ignore[arg-type]
+    said = Answer("cat", "90 %", is_right=True)
+    return ShownImage(row, f"{row}.png", "cat", said, said, "none", 0.0, "")
 
 
 def test_pairs_find_their_maps_by_row_and_share_a_scale():
@@ -90,7 +91,7 @@ def test_pairs_find_their_maps_by_row_and_share_a_scale():
     rollout = np.zeros((3, 5, 7))
     rollout[0], rollout[1, 0, 0], rollout[2] = 1 / 35, np.nan, 2 / 35
     run = FakeRun()
-    run.specimens = FakeSpecimens(
+    run.__dict__["specimens"] = FakeSpecimens(
         {
             "image_index": np.array(rows),
             "rollout": rollout,
@@ -109,7 +110,7 @@ def test_pairs_find_their_maps_by_row_and_share_a_scale():
 
 def test_a_run_without_rollout_says_so_and_still_shows_images():
     run = FakeRun()
-    run.specimens = FakeSpecimens(
+    run.__dict__["specimens"] = FakeSpecimens(
         {"image_index": np.array([3]), "grad_cam": np.ones((1, 2, 2))}, pair_images=[3]
     )
     found = pairs(run, {3: image(3)})
@@ -124,7 +125,7 @@ def test_a_model_whose_layers_see_windows_has_no_strips(small_run):
 
 def test_an_atlas_is_left_out_when_the_page_is_full():
     readout = np.random.default_rng(0).random((3, 2, 3, 5, 7))
-    scale = Scale(0, 1, "linear", "")
+    scale = Scale(0.0, 1.0, "linear", "")
     everything = atlases(readout, scale, budget=10**6)
     assert all(everything)
     one_and_a_half = len(everything[0]) + len(everything[1]) // 2

@@ -64,7 +64,7 @@ def test_a_grey_photo_has_one_channel():
 
 
 def test_maps_are_laid_out_layers_down_and_heads_across():
-    maps = np.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7)
+    maps = np.arange(2.0 * 3 * 5 * 7).reshape(2, 3, 5, 7)
     whole = atlas(maps)
     assert whole.shape == (10, 21)
     np.testing.assert_array_equal(whole[5:10, 14:21], maps[1, 2])
@@ -73,15 +73,15 @@ def test_maps_are_laid_out_layers_down_and_heads_across():
 
 def test_a_scale_codes_values_as_it_says():
     values = np.array([0.0, 1.0, 4.0, 5.0])
-    np.testing.assert_allclose(Scale(0, 4, "linear", "").place(values), [0, 0.25, 1, 1])
-    np.testing.assert_allclose(Scale(0, 4, "square root", "").place(values), [0, 0.5, 1, 1])
+    np.testing.assert_allclose(Scale(0.0, 4.0, "linear", "").place(values), [0, 0.25, 1, 1])
+    np.testing.assert_allclose(Scale(0.0, 4.0, "square root", "").place(values), [0, 0.5, 1, 1])
 
 
 def test_ticks_stand_where_their_values_are_coloured():
-    scale = Scale(0, 9, "square root", "", is_clipped=True)
+    scale = Scale(0.0, 9.0, "square root", "", is_clipped=True)
     assert scale.ticks() == [(0, "0"), (33.33, "1.0"), (66.67, "4.0"), (100, "≥ 9.0")]
-    for place, value in zip((0, 33.33, 66.67, 100), (0, 1, 4, 9), strict=True):
-        assert 100 * float(scale.place(np.array(value))) == pytest.approx(place, abs=0.01)
+    for place, value in zip((0, 33.33, 66.67, 100), (0.0, 1.0, 4.0, 9.0), strict=True):
+        assert 100 * float(scale.place(np.array([value]))[0]) == pytest.approx(place, abs=0.01)
 
 
 def test_a_shared_scale_leaves_out_lone_outliers_and_says_so():

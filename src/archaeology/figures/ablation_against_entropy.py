@@ -118,7 +118,7 @@ def draw(data: EffectAgainstEntropy) -> "Figure":
         axes.set_xlabel("entropy of the head (nats)")
         axes.set_ylabel("rise in loss without it (nats)")
         bar = place(figure, 0.78, 3.22, 1.8, 0.1)
-        colour_bar(bar, SEQUENTIAL, 1, data.depth, "layer")
+        colour_bar(bar, SEQUENTIAL, 1.0, float(data.depth), "layer")
         bar.set_xticks([1, data.depth])
     return figure
 

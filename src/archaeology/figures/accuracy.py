@@ -48,8 +48,8 @@ class Accuracies:
 
 def percentage(found: dict, sign: int = 1) -> Percentage:
     """An interval of results.json in percent; `sign=-1` turns a difference around."""
-    low, high = sorted((100 * sign * found["low"], 100 * sign * found["high"]))
-    return Percentage(100 * sign * found["value"], low, high, found["n"], found["method"])
+    low, high = sorted((100.0 * sign * found["low"], 100.0 * sign * found["high"]))
+    return Percentage(100.0 * sign * found["value"], low, high, found["n"], found["method"])
 
 
 def compute(run: RunDirectory) -> Accuracies | None:
@@ -90,7 +90,7 @@ def draw(data: Accuracies) -> "Figure":
         figure = new_figure(5.02, 1.8)
         left = place(figure, 0.45, 0.1, 2.5, 1.2)
         for row, (name, part) in enumerate((("vit", data.vit), ("cnn", data.cnn))):
-            _whisker(left, part, row, COLOURS[name])
+            _whisker(left, part, float(row), COLOURS[name])
             left.text(part.value, row - 0.16, f"{fixed(part.value, 1)} %", ha="center", va="bottom")
         _rows(left, ["ViT", "CNN"], 4)
         left.set_xlabel("images right (%)")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def compute(run: RunDirectory) -> HeadMatrix | None:
     """Attention paid to the class token, in percent; None for a model without one."""
-    return head_matrix(run, "class_token_mass", scale=100)
+    return head_matrix(run, "class_token_mass", scale=100.0)
 
 
 def headline(data: HeadMatrix) -> str:

@@ -71,10 +71,11 @@ def _or_nan(value: float | None) -> float:
 
 def headline(data: FailureTypes) -> str:
     """How many images fool both, against chance."""
+    both_wrong = int(data.observed[3])
     fooled = (
-        f"Both models fail on {count(data.observed[3])} of {count(data.n)} images "
-        f"({percent(data.observed[3] / data.n)}); were their errors independent, it would be "
-        f"about {count(data.expected[3])}"
+        f"Both models fail on {count(both_wrong)} of {count(data.n)} images "
+        f"({percent(both_wrong / data.n)}); were their errors independent, it would be "
+        f"about {count(round(data.expected[3]))}"
     )
     if not np.isfinite([data.odds_ratio, data.low, data.high]).all():
         return fooled + "."
@@ -96,7 +97,9 @@ def draw(data: FailureTypes) -> "Figure":
         colours = ["line", "vit", "cnn", "ink"]
         axes.barh(rows, data.observed, height=0.56, color=[COLOURS[name] for name in colours])
         axes.barh(3, data.both_same, height=0.56, color=COLOURS["muted"])
-        for row, (seen, chance) in enumerate(zip(data.observed, data.expected, strict=True)):
+        for row, (seen, chance) in enumerate(
+            zip(data.observed.tolist(), data.expected.tolist(), strict=True)
+        ):
             axes.plot([chance, chance], [row - 0.4, row + 0.4], color=COLOURS["ink"], linewidth=1.6)
             said = count(seen) + (f" ({count(data.both_same)} with the same answer)" if row == 3 else "")
             axes.annotate(said, (max(seen, chance), row), (6, 0), textcoords="offset points", va="center")
@@ -115,7 +118,7 @@ def table(data: FailureTypes) -> DataTable:
     """Observed and expected counts, both wrong also split by whether the answers agree."""
     rows = [
         (name, count(seen), percent(seen / data.n), f"{chance:,.1f}")
-        for name, seen, chance in zip(OUTCOMES, data.observed, data.expected, strict=True)
+        for name, seen, chance in zip(OUTCOMES, data.observed.tolist(), data.expected.tolist(), strict=True)
     ]
     rows += [
         (f"of these with {answers}", count(part), percent(part / data.n), "")

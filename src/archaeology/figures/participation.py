@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def compute(run: RunDirectory) -> HeadMatrix | None:
     """Effective number of keys over their number, in percent."""
-    return head_matrix(run, "participation", scale=100)
+    return head_matrix(run, "participation", scale=100.0)
 
 
 def headline(data: HeadMatrix) -> str:

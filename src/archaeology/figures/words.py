@@ -44,9 +44,9 @@ def tight(text: str) -> str:
     return text.replace(" %", f"{THIN}%")
 
 
-def count(whole: float) -> str:
+def count(whole: int) -> str:
     """A whole number with its thousands apart."""
-    return f"{round(whole):,}"
+    return f"{whole:,}"
 
 
 def plural(whole: int, one: str, many: str | None = None) -> str:

@@ -74,9 +74,9 @@ def _comparison(found: Accuracies, test: dict, failures: FailureTypes | None) ->
         Card(f"{NAMES[better]} leads by", f"{lead}{NBSP}points", _detail(found.lead)),
     ]
     if failures is not None:
-        both = failures.observed[3]
+        both = int(failures.observed[3])
         of_all = f"{percent(both / failures.n)} of {plural(failures.n, 'image')}"
-        independent = f"{count(failures.expected[3])} if errors were independent"
+        independent = f"{count(round(failures.expected[3]))} if errors were independent"
         cards.append(Card("Both are wrong", plural(both, "image"), f"{of_all}\n{independent}"))
     return Verdict(claim, evidence, tuple(cards), (_mcnemar_note(test),))
 

@@ -46,7 +46,7 @@ document.addEventListener("DOMContentLoaded", () => {
     press(scales, button);
     one("#pairs").classList.toggle("own", button.dataset.scale === "own");
   }));
-  const reveal = () => { if (location.hash.startsWith("#image-")) { unfold(); one(location.hash)?.scrollIntoView(); } };
+  const reveal = () => { if (location.hash.startsWith("#image-")) { unfold(); one(location.hash)?.scrollIntoView({ behavior: "instant" }); } };
   addEventListener("hashchange", reveal);
   reveal();
 

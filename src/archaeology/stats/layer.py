@@ -64,7 +64,7 @@ class _View:
         """Some rows, with negative weights (after talking heads) taken as none."""
         contiguous = int(index[-1] - index[0]) == len(index) - 1
         pattern = self.attention.pattern(slice(int(index[0]), int(index[-1]) + 1) if contiguous else index)
-        if self.attention.route == "softmax":
+        if not self.attention.normalised:
             pattern = pattern.clamp(min=0)
         places = index if self.attention.kind == "token" else torch.full_like(index, -1)
         return Rows(pattern, places, self.layout, self.patch_size)

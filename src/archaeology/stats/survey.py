@@ -21,6 +21,7 @@ from scipy import stats as distributions
 from torch import Tensor
 
 from archaeology.capture.attention import Attention
+from archaeology.capture.hidden import why_nothing
 from archaeology.capture.interceptor import intercepted
 from archaeology.core.seeding import torch_generator
 from archaeology.core.shapes import Image, PixelImage
@@ -71,18 +72,17 @@ class HeadSurvey:
         return table
 
 
-def survey_heads(
-    specimen: Specimen, batches: Iterable[PixelImage | Image] | PixelImage | Image, *, seed: int = 0
-) -> HeadSurvey:
+def survey_heads(specimen: Specimen, batches: Iterable[Tensor] | Tensor, *, seed: int = 0) -> HeadSurvey:
     """Every registered statistic of every head over a data set, in constant memory.
 
     Args:
         specimen: A model with attention.
-        batches: Batches of images, of any size, or one tensor of images.
+        batches: Batches of images in [0, 1] or 8 bit, of any size, or one tensor of images.
         seed: Chooses the rows on which costly statistics are sampled.
 
     Raises:
-        ValueError: If there is no image, or the model has no attention that can be seen.
+        ValueError: If there is no image.
+        SelfCheckError: If the model has no attention that can be seen; says why.
     """
     total: HeadSums | None = None
     for images in [batches] if isinstance(batches, Tensor) else batches:
@@ -98,7 +98,8 @@ def sum_heads(specimen: Specimen, images: PixelImage | Image, *, seed: int = 0) 
     """The sums of a survey over some images, to be added to those of others.
 
     Raises:
-        ValueError: If there is no image, or the model has no attention that can be seen.
+        ValueError: If there is no image.
+        SelfCheckError: If the model has no attention that can be seen; says why.
     """
     if len(images) == 0:
         raise ValueError("survey_heads needs at least one image in every batch, but got an empty batch.")
@@ -135,8 +136,5 @@ def _sums_of_pass(specimen: Specimen, images: PixelImage | Image, seed: int) -> 
     with intercepted(specimen.model, look):
         specimen.predict(images)
     if not values:
-        raise ValueError(
-            f"survey_heads needs a model with softmax attention that can be seen, but {specimen.name} showed "
-            "none; use an eager (not compiled or scripted) transformer."
-        )
+        raise why_nothing(specimen, images)
     return HeadSums.of_images(modules, statistics.names(), values)

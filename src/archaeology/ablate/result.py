@@ -1,0 +1,121 @@
+"""What every head's removal did to every image, and what that says on average with paired intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from archaeology.core.intervals import bootstrap_means
+
+
+@dataclass(frozen=True, eq=False)
+class HeadAblation:
+    """Each image with the model whole, and with each head replaced in turn.
+
+    Attributes:
+        modules: Module path of each attention layer.
+        heads: How many heads each layer has.
+        correct: 1 where the whole model is right, else 0.
+        loss: Cross-entropy of the whole model, in nats.
+        ablated_correct: The same with one head replaced; NaN beyond a layer's last head.
+        ablated_loss: The same with one head replaced; NaN beyond a layer's last head.
+        replacement: What the head said instead: "mean" or "zero".
+        methods: How each layer was run: "short suffix", "suffix" or "whole pass"; all give the same numbers.
+    """
+
+    modules: tuple[str, ...]
+    heads: tuple[int, ...]
+    correct: Float[np.ndarray, " image"]
+    loss: Float[np.ndarray, " image"]
+    ablated_correct: Float[np.ndarray, "image layer head"]
+    ablated_loss: Float[np.ndarray, "image layer head"]
+    replacement: str
+    methods: tuple[str, ...]
+
+    def table(self, seed: int = 0) -> list[dict[str, object]]:
+        """One row for each head: what its removal costs, in accuracy and in loss, with 95 % intervals.
+
+        Keys: `layer, head, module, n`; `ablation_accuracy` (drop of accuracy: positive where the head matters) and
+        `ablation_loss` (rise of the loss), each with `_low` and `_high`, bootstrapped over images, paired.
+        """
+        drop = self.correct[:, None, None] - self.ablated_correct
+        rise = self.ablated_loss - self.loss[:, None, None]
+        places = [(layer, head) for layer, number in enumerate(self.heads) for head in range(number)]
+        columns = [drop[:, layer, head] for layer, head in places] + [
+            rise[:, layer, head] for layer, head in places
+        ]
+        intervals = bootstrap_means(np.stack(columns, axis=1), seed=seed)
+        table: list[dict[str, object]] = []
+        for (layer, head), accuracy, loss in zip(
+            places, intervals[: len(places)], intervals[len(places) :], strict=True
+        ):
+            table.append(
+                {
+                    "layer": layer,
+                    "head": head,
+                    "module": self.modules[layer],
+                    "ablation_accuracy": accuracy.value,
+                    "ablation_accuracy_low": accuracy.low,
+                    "ablation_accuracy_high": accuracy.high,
+                    "ablation_loss": loss.value,
+                    "ablation_loss_low": loss.low,
+                    "ablation_loss_high": loss.high,
+                    "n": accuracy.n,
+                }
+            )
+        return table
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything as arrays, for `numpy.savez`; `HeadAblation.from_arrays` takes them back."""
+        return {
+            "modules": np.array(self.modules),
+            "heads": np.array(self.heads),
+            "correct": self.correct,
+            "loss": self.loss,
+            "ablated_correct": self.ablated_correct,
+            "ablated_loss": self.ablated_loss,
+            "replacement": np.array(self.replacement),
+            "methods": np.array(self.methods),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "HeadAblation":
+        """The result that `arrays()` wrote."""
+        return cls(
+            modules=tuple(str(module) for module in arrays["modules"]),
+            heads=tuple(int(number) for number in arrays["heads"]),
+            correct=np.asarray(arrays["correct"]),
+            loss=np.asarray(arrays["loss"]),
+            ablated_correct=np.asarray(arrays["ablated_correct"]),
+            ablated_loss=np.asarray(arrays["ablated_loss"]),
+            replacement=str(arrays["replacement"]),
+            methods=tuple(str(method) for method in arrays["methods"]),
+        )
+
+
+def joined(parts: Sequence[HeadAblation]) -> HeadAblation:
+    """The results of several chunks of images as one, in the order given.
+
+    Raises:
+        ValueError: If there is none, or they speak of different heads or replacements.
+    """
+    if not parts:
+        raise ValueError("joined needs at least one result, but got none.")
+    kinds = {(part.modules, part.heads, part.replacement) for part in parts}
+    if len(kinds) > 1:
+        raise ValueError(
+            "only ablations of the same model with the same replacement can be joined, but got "
+            f"{len(kinds)} different ones; run the chunks again."
+        )
+    first = parts[0]
+    return HeadAblation(
+        modules=first.modules,
+        heads=first.heads,
+        correct=np.concatenate([part.correct for part in parts]),
+        loss=np.concatenate([part.loss for part in parts]),
+        ablated_correct=np.concatenate([part.ablated_correct for part in parts]),
+        ablated_loss=np.concatenate([part.ablated_loss for part in parts]),
+        replacement=first.replacement,
+        methods=first.methods,
+    )

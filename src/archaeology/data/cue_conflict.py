@@ -95,6 +95,12 @@ class CueConflict:
         """Split, seed and number, for example `conflict-0-00042`."""
         return f"{self.split}-{self.seed}-{self._checked(index):05d}"
 
+    def labels(self) -> list[int | None]:
+        """The shapes of all images, without drawing any."""
+        blocks = range(-(-self.num_images // BLOCK))
+        shapes = torch.cat([draw_scenes(self.seed, self.split, block).shape for block in blocks])
+        return shapes[: self.num_images].tolist()
+
     def get(self, index: int) -> Sample:
         """Image `index`; its whole block is drawn and kept, so reading in order is as fast as `generate`.
 

@@ -47,8 +47,7 @@ def pixels_of(image: Image.Image) -> UInt8[Tensor, "channel height width"]:
     Raises:
         ValueError: If its numbers have no known range.
     """
-    array = np.array(_as_rgb(image))
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.asarray(_as_rgb(image)).transpose(2, 0, 1).copy())
 
 
 def bad_image(where: str, reason: str) -> BadImageError:

@@ -75,7 +75,7 @@ class DecodedImages:
             raise ValueError(f"n must be at least 1 image, but got {n=}.")
         if n >= len(self):
             return self
-        rows = _evenly(self.labels, n, seed)
+        rows = evenly(self.labels, n, seed)
         return replace(
             self,
             images=self.images[rows],
@@ -87,7 +87,7 @@ class DecodedImages:
         )
 
 
-def _evenly(labels: Int[np.ndarray, " image"], n: int, seed: int) -> Int[np.ndarray, " chosen"]:
+def evenly(labels: Int[np.ndarray, " image"], n: int, seed: int) -> Int[np.ndarray, " chosen"]:
     """Deal cards: every class is shuffled, then each in turn gives its next image until there are `n`."""
     generator = numpy_generator(seed, "take")
     shuffled = generator.permutation(len(labels))

@@ -52,6 +52,10 @@ class ImageSource(Protocol):
         """A stable name people can find the image by: a relative path, or split and row."""
         ...
 
+    def labels(self) -> Sequence[int | None]:
+        """The labels of all images, known without decoding any; None where one has none."""
+        ...
+
     def get(self, index: int) -> Sample:
         """Decode image `index`.
 

@@ -78,7 +78,7 @@ def estimate(config: DigConfig) -> Forecast:
     ablated = ablation_count(config, vit, num_heads=layers * heads, available=count)
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
-        "decode": per_image["decode"] * len(source),
+        "decode": per_image["decode"] * count,
         "predict": (per_image["vit"] + per_image["cnn"]) * count,
         "heads": per_image["heads"] * count,
         # The suffixes after each layer are half of the passes on average; means cost one pass more.

@@ -19,6 +19,7 @@ from archaeology.capture.checks import check_capture
 from archaeology.core.provenance import provenance
 from archaeology.core.storage import read_json, sha256_of, write_arrays, write_json, write_table
 from archaeology.data.cache import DecodedImages, decode_once
+from archaeology.data.chosen import choose_evenly
 from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.dig.ablation import ablate
@@ -170,9 +171,9 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
     vit, cnn = specimens["vit"], specimens["cnn"]
     record = provenance(config.seed)
     with site.stage("decode"):
-        everything = decoded_for(vit, cnn, source, skip_bad=config.skip_bad)
-        images = Images.of(everything.take(config.images, seed=config.seed), config.batch_size)
-        for name, reason in everything.skipped:
+        chosen = choose_evenly(source, config.images, seed=config.seed)
+        images = Images.of(decoded_for(vit, cnn, chosen, skip_bad=config.skip_bad), config.batch_size)
+        for name, reason in images.decoded.skipped:
             site.log(f"skipped {name}: {reason}")
     with site.stage("check"):
         check_capture(vit, images.tensor(slice(0, 2)))
@@ -219,7 +220,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
                 role: {**one.describe(), "classes_matched": matches[role].reason}
                 for role, one in specimens.items()
             },
-            "data": described_data(images.decoded, everything),
+            "data": described_data(images.decoded, source),
             "work": {"computed": parts.computed, "reused": parts.reused},
             "seconds": site.seconds,
         },
@@ -269,16 +270,16 @@ def draw_maps(
     return arrays, attributes
 
 
-def described_data(chosen: DecodedImages, everything: DecodedImages) -> dict[str, Any]:
+def described_data(chosen: DecodedImages, source: ImageSource) -> dict[str, Any]:
     """The `data` part of `run.json`."""
     return {
-        "name": everything.name,
-        "split": everything.split,
-        "fingerprint": everything.fingerprint,
-        "classes": list(everything.classes),
+        "name": source.name,
+        "split": source.split,
+        "fingerprint": source.fingerprint,
+        "classes": list(source.classes),
         "num_images": len(chosen),
-        "num_available": len(everything),
-        "skipped": [{"id": name, "reason": reason} for name, reason in everything.skipped],
+        "num_available": len(source),
+        "skipped": [{"id": name, "reason": reason} for name, reason in chosen.skipped],
     }
 
 

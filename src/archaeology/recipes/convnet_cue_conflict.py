@@ -15,7 +15,7 @@ def convnet_cue_conflict() -> Recipe:
         mean=MEAN,
         std=STD,
         config=TrainConfig(
-            epochs=6,
+            epochs=4,
             batch_size=250,
             learning_rate=0.06,
             other_learning_rate=6e-3,

@@ -75,6 +75,10 @@ class FolderSource:
         """The path inside the folder, with forward slashes."""
         return self._paths[index]
 
+    def labels(self) -> list[int | None]:
+        """The labels of all images, without decoding any."""
+        return self._labels
+
     def get(self, index: int) -> Sample:
         """Read and decode image `index`.
 

@@ -69,6 +69,12 @@ class HubSource:
         """Split and row, for example `test/0042`."""
         return f"{self.split}/{index:0{len(str(len(self) - 1))}d}"
 
+    def labels(self) -> list[int | None]:
+        """The labels of all images, without decoding any."""
+        if not self._label:
+            return [None] * len(self)
+        return [None if label is None or label < 0 else int(label) for label in self._dataset[self._label]]
+
     def get(self, index: int) -> Sample:
         """Row `index`.
 

@@ -74,6 +74,10 @@ class NpzSource:
         """Split and row, for example `test/0042`."""
         return f"{self.split}/{index:0{len(str(len(self) - 1))}d}"
 
+    def labels(self) -> list[int | None]:
+        """The labels of all images, without decoding any."""
+        return [None] * len(self) if self._labels is None else list(self._labels)
+
     def get(self, index: int) -> Sample:
         """Image `index` as RGB."""
         image = self._pixels()[index]

@@ -69,6 +69,10 @@ class ParquetSource:
         """Split and row, for example `test/00042`."""
         return f"{self.split}/{index:0{len(str(len(self) - 1))}d}"
 
+    def labels(self) -> list[int | None]:
+        """The labels of all images, without decoding any."""
+        return [None] * len(self) if self._labels is None else list(self._labels)
+
     def get(self, index: int) -> Sample:
         """Decode row `index`.
 

@@ -66,6 +66,10 @@ class TinyImageNet:
         """The path inside `tiny-imagenet-200/`."""
         return self._rows[index][0]
 
+    def labels(self) -> list[int | None]:
+        """The labels of all images, without decoding any."""
+        return [label for _, label, _ in self._rows]
+
     def get(self, index: int) -> Sample:
         """Image `index` with its box.
 

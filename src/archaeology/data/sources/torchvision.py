@@ -83,6 +83,10 @@ class TorchvisionSource:
         """Split and row, for example `test/0042`."""
         return f"{self.split or 'all'}/{index:0{len(str(len(self) - 1))}d}"
 
+    def labels(self) -> list[int | None]:
+        """The labels of all images, without decoding any."""
+        return _all_labels(self._dataset)
+
     def get(self, index: int) -> Sample:
         """Item `index`.
 
@@ -98,8 +102,7 @@ class TorchvisionSource:
             raise bad_image(
                 f"{self.name} {self.image_id(index)}", str(error) or type(error).__name__
             ) from error
-        label = int(target)
-        return Sample(pixels, None if label < 0 else label)
+        return Sample(pixels, _label(target))
 
 
 @image_sources.register("torchvision")
@@ -203,15 +206,37 @@ def _classes(dataset: Any) -> tuple[str, ...]:
     """The data set's class names; where one has synonyms the first, where that is taken all of them."""
     names = getattr(dataset, "classes", None)
     if not names:
-        count = getattr(dataset, "num_classes", None) or 1 + max(_all_labels(dataset))
-        return tuple(str(i) for i in range(count))
+        count = getattr(dataset, "num_classes", None)
+        highest = (
+            max((label for label in _all_labels(dataset) if label is not None), default=-1)
+            if not count
+            else 0
+        )
+        return tuple(str(i) for i in range(count or highest + 1))
     synonyms = [(name,) if isinstance(name, str) else tuple(name) for name in names]
     first = [words[0] for words in synonyms]
     return tuple(words[0] if first.count(words[0]) == 1 else ", ".join(words) for words in synonyms)
 
 
-def _all_labels(dataset: Any) -> list[int]:
+def _all_labels(dataset: Any) -> list[int | None]:
+    """From where the data set keeps them; by decoding everything only where it keeps none."""
     for field in ("targets", "labels", "_labels"):
         if (labels := getattr(dataset, field, None)) is not None:
-            return [int(label) for label in labels]
-    return [int(dataset[index][1]) for index in range(len(dataset))]
+            return [_label(label) for label in labels]
+    for field in ("samples", "_samples"):  # pairs of path and label
+        pairs = getattr(dataset, field, None)
+        if pairs and all(len(pair) == 2 and isinstance(pair[1], int) for pair in pairs):
+            return [_label(label) for _, label in pairs]
+    return [_label_of_item(dataset, index) for index in range(len(dataset))]
+
+
+def _label(target: Any) -> int | None:
+    number = int(target)
+    return None if number < 0 else number
+
+
+def _label_of_item(dataset: Any, index: int) -> int | None:
+    try:
+        return _label(dataset[index][1])
+    except Exception:  # a broken image; `get` will say which
+        return None

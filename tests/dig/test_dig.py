@@ -1,0 +1,200 @@
+"""A whole dig: what it writes, that it goes on after kill -9 without redoing an image, and what it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import archaeology as arc
+from archaeology.dig.config import DigConfig
+from archaeology.dig.directory import RunDirectory
+from archaeology.dig.estimate import estimate
+from archaeology.dig.run import claimed_folder
+
+SMALL = {"images": 30, "batch_size": 4, "layer_images": 3, "pair_images": 6, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    return arc.dig(**tiny, data="cue_conflict", out=tmp_path_factory.mktemp("runs") / "whole", **SMALL)
+
+
+def test_run_directory_holds_what_the_design_says(finished):
+    run, results = finished.run, finished.results
+    assert run["status"] == "complete" and run["schema_version"] == 1
+    assert run["config"]["images"] == 30 and run["config"]["seed"] == 1
+    assert len(run["models"]["vit"]["fingerprint"]) == 64
+    assert run["models"]["vit"]["layout"]["rows"] == 4 and run["models"]["cnn"]["layout"] is None
+    assert run["data"]["num_images"] == 30 and run["data"]["split"] == "random"
+    assert {"decode", "predict", "heads", "ablate", "maps", "write"} <= set(run["seconds"])
+    assert results["n"] == 30
+    assert results["accuracy"]["vit"]["n"] == 30
+    assert (
+        sum(
+            results["failures"][name]
+            for name in ("none", "vit-only", "cnn-only", "both-same", "both-different")
+        )
+        == 30
+    )
+
+
+def test_predictions_are_the_models_own(finished, tiny):
+    table = finished.images.to_pylist()
+    source = arc.open_source("cue_conflict", split="random")
+    numbers = [int(row["id"].rsplit("-", 1)[-1]) for row in table]
+    images = torch.stack([source.get(number).image for number in numbers])
+    labels = [source.get(number).label for number in numbers]
+    assert [row["label"] for row in table] == labels
+    for role in ("vit", "cnn"):
+        logits = arc.load(tiny[role], device="cpu").predict(images)
+        assert [row[f"{role}_prediction"] for row in table] == logits.argmax(1).tolist()
+        confidence = [row[f"{role}_confidence"] for row in table]
+        np.testing.assert_allclose(confidence, logits.softmax(1).amax(1).tolist(), rtol=1e-4)
+        right = [row[f"{role}_correct"] for row in table]
+        assert right == [
+            place == label for place, label in zip(logits.argmax(1).tolist(), labels, strict=True)
+        ]
+
+
+def test_classes_are_drawn_evenly(finished):
+    counts = np.bincount(finished.images.column("label").to_numpy())
+    assert counts.sum() == 30 and counts.min() >= 3
+
+
+def test_heads_table_has_every_head_with_statistics_and_effects(finished, tiny):
+    heads = finished.heads.to_pylist()
+    assert [(row["layer"], row["head"]) for row in heads] == [
+        (layer, head) for layer in range(3) for head in range(3)
+    ]
+    images = torch.from_numpy(np.ascontiguousarray(finished.specimens["pixels"][:]))
+    assert all(0 < row["entropy"] <= np.log(16) + 1e-6 for row in heads)
+    assert all(row["entropy_low"] <= row["entropy"] <= row["entropy_high"] for row in heads)
+    assert all(row["n"] == 30 and row["ablation_n"] == 30 for row in heads)
+    assert any(row["ablation_loss"] != 0 for row in heads)
+    assert all(np.isnan(row["class_token_mass"]) for row in heads)  # this ViT has no class token
+    assert images.shape[1:] == (3, 64, 64)
+
+
+def test_maps_are_those_of_the_library(finished, tiny):
+    stored = finished.specimens
+    vit, cnn = (arc.load(tiny[role], device="cpu") for role in ("vit", "cnn"))
+    images = torch.from_numpy(np.ascontiguousarray(stored["pixels"][:]))
+    rollout = arc.explain("rollout", arc.capture(vit, images)).heatmap.numpy()
+    np.testing.assert_allclose(stored["rollout"][:], rollout, atol=1e-5)
+    record = arc.capture(cnn, images, taps=(cnn.target_layer,), patterns=False, gradients=True)
+    np.testing.assert_allclose(
+        stored["grad_cam"][:], arc.explain("grad_cam", record).heatmap.numpy(), atol=1e-5
+    )
+    rows = list(stored["image_index"][:])
+    layered = [rows.index(row) for row in stored.attrs["layer_images"]]
+    pattern = arc.capture(vit, images[layered]).stack().transpose(0, 1)
+    np.testing.assert_allclose(stored["attention"][:], pattern.numpy(), atol=1e-3)
+    readout = pattern.mean(dim=3).unflatten(-1, (4, 4)).numpy()
+    np.testing.assert_allclose(stored["readout"][:], readout, atol=1e-3)
+    assert stored["attention"].metadata.dimension_names == ("layer_image", "layer", "head", "query", "key")
+
+
+def test_metrics_repeat_every_number_in_long_form(finished):
+    metrics = {(row["model"], row["metric"]): row for row in finished.metrics.to_pylist()}
+    assert metrics["vit", "accuracy"]["value"] == finished.results["accuracy"]["vit"]["value"]
+    head = finished.heads.to_pylist()[4]
+    assert metrics["vit", "entropy/layer1/head1"]["value"] == head["entropy"]
+    assert metrics["vit", "ablation_loss/layer1/head1"]["high"] == head["ablation_loss_high"]
+
+
+def test_the_same_dig_again_is_read_not_made(finished, tiny):
+    written = (finished.path / "run.json").stat().st_mtime_ns
+    again = arc.dig(**tiny, data="cue_conflict", out=finished.path, **SMALL)
+    assert (again.path / "run.json").stat().st_mtime_ns == written
+
+
+def test_another_dig_in_the_same_folder_is_refused(finished, tiny):
+    with pytest.raises(ValueError, match=r"holds a dig with other settings \(images was 30 and is 31\)"):
+        arc.dig(**tiny, data="cue_conflict", out=finished.path, **{**SMALL, "images": 31})
+
+
+def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="must be a new or empty folder"):
+        claimed_folder(DigConfig(out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_cnn_in_place_of_the_transformer_is_refused(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"vit must be a transformer, but .* is convolutional"):
+        arc.dig(vit=tiny["cnn"], cnn=tiny["cnn"], data="cue_conflict", out=tmp_path / "run", **SMALL)
+
+
+def test_unlabelled_images_count_agreement(tiny, tmp_path):
+    from PIL import Image
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photos / f"{number}.png")
+    run = arc.dig(**tiny, data=f"folder:{photos}", out=tmp_path / "run", **{**SMALL, "images": 6})
+    assert run.results["accuracy"] is None and run.results["agreement"]["n"] == 6
+    assert set(run.images.column("failure").to_pylist()) == {None}
+    report = arc.write_report(run.path)
+    assert report.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_killed_half_way_it_goes_on_and_redoes_no_finished_image(finished, tiny, tmp_path):
+    out = tmp_path / "killed"
+    words = [
+        "dig",
+        "--vit",
+        tiny["vit"],
+        "--cnn",
+        tiny["cnn"],
+        "--data",
+        "cue_conflict",
+        "--out",
+        str(out),
+        "--json",
+    ]
+    for name, value in SMALL.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    command = [
+        sys.executable,
+        "-c",
+        "from archaeology.cli.main import main; raise SystemExit(main())",
+        *words,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 300
+    while not list(out.glob("parts/heads/*.npz")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not (out / "run.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("parts/*/*.npz")}
+    assert before
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    again = RunDirectory(out)
+    work = again.run["work"]
+    assert work["reused"]["predict-vit"] == 30 and "predict-vit" not in work["computed"]
+    for stage in ("predict-vit", "predict-cnn", "heads", "means", "ablate"):
+        assert work["computed"].get(stage, 0) + work["reused"].get(stage, 0) == 30
+    assert again.results == finished.results
+    assert again.images.equals(finished.images)
+
+
+def test_estimate_names_every_stage_and_counts_images(tiny):
+    forecast = estimate(DigConfig(**tiny, data="cue_conflict", images=50))
+    assert forecast.images == 50
+    assert set(forecast.seconds) == {"decode", "predict", "heads", "ablate", "maps", "report"}
+    assert forecast.total == pytest.approx(sum(forecast.seconds.values()))
+    assert forecast.memory > 0
+    assert "50 images" in forecast.text()

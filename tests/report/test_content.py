@@ -100,7 +100,7 @@ def test_pairs_find_their_maps_by_row_and_share_a_scale():
         pair_images=[30, 40, 10],
     )
     found = {pair.image.row: pair for pair in pairs(run, {row: image(row) for row in rows}).pairs}
-    assert found[40].rollout.peak == "1.0\u00d7" and found[30].rollout.peak == "2.0\u00d7"
+    assert found[40].rollout.peak == "1.00\u00d7" and found[30].rollout.peak == "2.00\u00d7"
     assert found[10].rollout.state == "missing"
     assert found[10].grad_cam.state == "empty" and found[10].grad_cam.shared == ""
     assert found[40].grad_cam.shared != found[30].grad_cam.shared

@@ -190,7 +190,7 @@ def test_every_layer_of_every_chosen_image_is_there(large_page):
 def test_without_labels_agreement_takes_the_place_of_accuracy(unlabelled_page):
     _, outline = unlabelled_page
     assert "The ViT and the CNN give the same answer on" in outline.text
-    assert "without labels, nobody can say which of them is right" in outline.text
+    assert "without labels that match both models, nobody can say which of them is right" in outline.text
     ids = {a["id"] for _, a in outline.elements if "id" in a}
     assert "figure-accuracy" not in ids and "figure-entropy" in ids
     assert "✗ wrong" not in outline.text

@@ -8,6 +8,7 @@ from PIL import Image
 from archaeology.report.pictures import (
     Scale,
     atlas,
+    attention_scale,
     heat_colours,
     heat_uri,
     photo_uri,
@@ -79,19 +80,26 @@ def test_a_scale_codes_values_as_it_says():
 
 def test_ticks_stand_where_their_values_are_coloured():
     scale = Scale(0.0, 9.0, "square root", "", is_clipped=True)
-    assert scale.ticks() == [(0, "0"), (33.33, "1.0"), (66.67, "4.0"), (100, "≥ 9.0")]
-    for place, value in zip((0, 33.33, 66.67, 100), (0.0, 1.0, 4.0, 9.0), strict=True):
+    assert scale.ticks() == [(0, "0"), (50, "2.2"), (100, "≥ 9.0")]
+    for place, value in zip((0, 50, 100), (0.0, 2.25, 9.0), strict=True):
         assert 100 * float(scale.place(np.array([value]))[0]) == pytest.approx(place, abs=0.01)
 
 
 def test_a_shared_scale_leaves_out_lone_outliers_and_says_so():
     values = np.concatenate([np.linspace(1, 2, 999), [50.0]])
-    scale = shared_scale(values, coding="linear", unit="", from_zero=False)
-    assert scale.low == 1 and 1.9 < scale.high < 3 and scale.is_clipped
-    assert shared_scale(values, coding="linear", unit="", from_zero=True).low == 0
+    scale = shared_scale(values, coding="linear", unit="")
+    assert scale.low == 0 and 1.9 < scale.high < 3 and scale.is_clipped
+    assert not shared_scale(values[:-1], coding="linear", unit="", least_high=2.0).is_clipped
+
+
+def test_attention_that_is_spread_evenly_stays_dark():
+    scale = attention_scale(np.linspace(0.97, 1.03, 50), coding="linear")
+    assert (scale.low, scale.high) == (1, 2)
+    assert scale.place(np.array([0.5, 1.0, 1.03])).max() == pytest.approx(0.03)
+    assert scale.ticks()[0][1] == "≤ 1.0"
 
 
 @pytest.mark.parametrize("values", [np.zeros(7), np.full(7, np.nan), np.zeros(0), np.full(7, 3.0)])
 def test_a_scale_of_nothing_special_still_has_two_ends(values):
-    scale = shared_scale(values, coding="linear", unit="", from_zero=False)
+    scale = shared_scale(values, coding="linear", unit="")
     assert scale.high > scale.low

@@ -149,8 +149,8 @@ def _finding(found: dict[str, Any], drawn: dict[str, FigureView]) -> FindingView
 
 
 def _data_words(facts: dict[str, Any]) -> str:
-    split = f", {facts['split']} split" if facts["split"] else ""
-    return f"{facts['name']}{split}"
+    name = str(facts["name"]).split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1]
+    return f"{name}, {facts['split']} split" if facts["split"] else name
 
 
 def _model_words(word: str, facts: dict[str, Any]) -> str:

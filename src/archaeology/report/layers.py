@@ -7,10 +7,9 @@ from jaxtyping import Float
 
 from archaeology.dig.directory import RunDirectory
 from archaeology.report.pairs import rollout_maps
-from archaeology.report.pictures import Scale, atlas, heat_uri, shared_scale, side_by_side
+from archaeology.report.pictures import Scale, atlas, attention_scale, heat_uri, side_by_side
 from archaeology.report.shown import ShownImage
 
-TIMES = "\N{MULTIPLICATION SIGN}"
 ATLAS_BUDGET = 4_000_000
 
 
@@ -64,10 +63,9 @@ def layers(run: RunDirectory, images: dict[int, ShownImage]) -> Layers | None:
     means = readout.mean(axis=2)
     rollout = rollout_maps(run)
     place = {int(row): at for at, row in enumerate(np.asarray(run.specimens["image_index"]))}
-    unit = f"{TIMES} an even share"
-    mean_scale = shared_scale(means, coding="square root", unit=unit, from_zero=True)
-    head_scale = shared_scale(readout, coding="square root", unit=unit, from_zero=True, clip=99.5)
-    rollout_scale = shared_scale(rollout, coding="linear", unit=unit, from_zero=True)
+    mean_scale = attention_scale(means, coding="square root")
+    head_scale = attention_scale(readout, coding="square root")
+    rollout_scale = attention_scale(rollout, coding="linear")
     heads = atlases(readout, head_scale)
     strips = [
         LayerStrip(

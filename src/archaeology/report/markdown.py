@@ -16,7 +16,7 @@ def markdown(report: Report) -> str:
         f"## {CHAPTERS['verdict']}",
         _table(
             ("", "Value", "How sure"),
-            [(card.label, card.value, card.detail) for card in report.verdict.cards],
+            [(card.label, card.value, card.detail.replace("\n", "; ")) for card in report.verdict.cards],
         ),
         *(plain(note) for note in report.verdict.notes),
         *_figures(report.verdict_figures),

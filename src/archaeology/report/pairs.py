@@ -8,11 +8,10 @@ from jaxtyping import Float
 
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures.words import number
-from archaeology.report.pictures import Scale, heat_uri, shared_scale
+from archaeology.report.pictures import Scale, attention_scale, heat_uri, shared_scale
 from archaeology.report.shown import FAILURES, ShownImage
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-ROLLOUT_UNIT = f"{TIMES} an even share"
 GRAD_CAM_UNIT = "evidence for the predicted class (logit units)"
 
 
@@ -67,8 +66,8 @@ def pairs(run: RunDirectory, images: dict[int, ShownImage]) -> Pairs:
     place = {int(row): at for at, row in enumerate(np.asarray(run.specimens["image_index"]))}
     rollout, cam = rollout_maps(run), stored_maps(run, "grad_cam")
     at = [place[row] for row in chosen]
-    rollout_scale = shared_scale(rollout[at], coding="linear", unit=ROLLOUT_UNIT, from_zero=True)
-    cam_scale = shared_scale(cam[at], coding="linear", unit=GRAD_CAM_UNIT, from_zero=True)
+    rollout_scale = attention_scale(rollout[at], coding="linear")
+    cam_scale = shared_scale(cam[at], coding="linear", unit=GRAD_CAM_UNIT)
     made = [
         Pair(
             images[row],
@@ -105,6 +104,4 @@ def _heat_map(values: Float[np.ndarray, "row column"], scale: Scale, after: str)
     if peak <= 0:
         return HeatMap("empty")
     own = Scale(scale.low, peak, scale.coding, scale.unit)
-    return HeatMap(
-        "drawn", heat_uri(scale.place(values)), heat_uri(own.place(values)), number(peak, 2) + after
-    )
+    return HeatMap("drawn", heat_uri(scale.place(values)), heat_uri(own.place(values)), number(peak) + after)

@@ -17,6 +17,8 @@ WEBP_QUALITY = 80
 LEVELS = 96
 HEAT = "inferno"
 OPACITY, OPACITY_POWER = 0.92, 0.75
+BRIGHTEST = 99.8
+ATTENTION_UNIT = "\N{MULTIPLICATION SIGN} an even share"
 
 Coding = Literal["linear", "square root"]
 
@@ -45,35 +47,43 @@ class Scale:
         return np.sqrt(share) if self.coding == "square root" else share
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Places along the bar in percent and what to print there: both ends and two values between."""
-        places = np.array([0, 1 / 3, 2 / 3, 1])
+        """Places along the bar in percent and what to print there: both ends and the value between."""
+        places = np.array([0, 0.5, 1])
         shares = places**2 if self.coding == "square root" else places
         values = self.low + shares * (self.high - self.low)
         texts = [number(float(value), 2) for value in values]
+        texts[0] = ("≤ " if self.low > 0 else "") + texts[0]
         texts[-1] = ("≥ " if self.is_clipped else "") + texts[-1]
         return [(round(100 * float(place), 2), text) for place, text in zip(places, texts, strict=True)]
 
 
 def shared_scale(
-    values: Float[np.ndarray, "*map"], *, coding: Coding, unit: str, from_zero: bool, clip: float = 99.8
+    values: Float[np.ndarray, "*map"],
+    *,
+    coding: Coding,
+    unit: str,
+    low: float = 0.0,
+    least_high: float = 1e-6,
 ) -> Scale:
     """One scale for all these maps, so that equal colours mean equal values.
 
     Args:
-        values: Every finite value that will be drawn with it.
+        values: Every value that will be drawn with it; unknown ones are left out.
         coding: How values become colours.
         unit: What the values are.
-        from_zero: Whether the scale starts at zero; otherwise at the lowest value.
-        clip: Percentile that gets the brightest colour, so that a lone outlier does not darken the rest.
+        low: Where the colours begin.
+        least_high: Where they end at least, so that maps without contrast do not pretend to have any.
     """
     values = values[np.isfinite(values)]
-    if values.size == 0:
-        return Scale(0.0, 1.0, coding, unit)
-    low = 0.0 if from_zero else float(values.min())
-    high = float(np.percentile(values, clip))
-    if high <= low:
-        high = max(float(values.max()), low + 1e-6)
-    return Scale(low, high, coding, unit, is_clipped=bool(values.max() > high * (1 + 1e-6)))
+    # A lone outlier must not darken all the rest: it gets the brightest colour, and the colour bar says so.
+    top = float(np.percentile(values, BRIGHTEST)) if values.size else 0.0
+    high = max(top, least_high)
+    return Scale(low, high, coding, unit, is_clipped=bool(values.size and values.max() > high * (1 + 1e-6)))
+
+
+def attention_scale(values: Float[np.ndarray, "*map"], *, coding: Coding) -> Scale:
+    """A scale for attention in multiples of an even share: only what gets more than an even share is coloured."""
+    return shared_scale(values, coding=coding, unit=ATTENTION_UNIT, low=1.0, least_high=2.0)
 
 
 def photo_uri(pixels: UInt8[np.ndarray, "channel height width"]) -> str:

@@ -100,15 +100,15 @@ def _agreement(run: RunDirectory) -> Verdict:
     claim = f"The ViT and the CNN give the same answer on {_percent(same.value)} of {plural(same.n, 'image')}"
     return Verdict(
         claim=claim,
-        evidence=f" (95{THIN}% interval {_span(same)}); without labels, nobody can say which of them is "
-        "right.",
+        evidence=f" (95{THIN}% interval {_span(same)}); without labels that match both models, "
+        "nobody can say which of them is right.",
         cards=(
             Card("Same answer", _percent(same.value), _detail(same)),
             Card("Different answers", plural(differing, "image"), f"of {count(same.n)}"),
         ),
         notes=(
-            "These images have no labels that match the classes of both models, so there is no accuracy, no "
-            "failure and no ablation effect to report; everything else below holds.",
+            "These images have no labels that match the classes of both models, so there is no accuracy and "
+            "no failure to report; everything else below holds.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Attention Archaeology: dig into what a vision transformer learned, with a number and an interval behind every picture.
+"""Attention Archaeology: dig into what a vision transformer learned, with an interval behind every picture.
 
 The names below load on first use, so that importing the package costs nothing.
 """
@@ -40,7 +40,7 @@ _HOMES = {
 # Packages that are called as their main function (core/facade.py).
 _CALLED = ("capture", "explain", "dig")
 
-__all__ = sorted((*_HOMES, *_CALLED))
+__all__ = sorted((*_HOMES, *_CALLED))  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

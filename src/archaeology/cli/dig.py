@@ -41,6 +41,6 @@ def run(words: Sequence[str]) -> int:
     if arguments.json_:
         print(json_text({"run": str(directory.path), "report": str(report), **directory.results}), end="")
     else:
-        print(f"{directory.headline()}\n", file=sys.stderr)
+        print(f"{directory.results['headline']}\n", file=sys.stderr)
         print(report)
     return 0

@@ -20,7 +20,9 @@ class ListArguments(BaseModel):
     kind: tyro.conf.Positional[str] = Field(
         default="all", description="specimens, recipes, models, data, explanations or all"
     )
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(default=False, description="print one JSON document")
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
+        default=False, description="print one JSON document"
+    )
 
 
 def run(words: Sequence[str]) -> int:
@@ -73,9 +75,10 @@ def models() -> dict[str, str]:
 
 def data() -> dict[str, str]:
     """Prefixes and names that `--data` takes."""
-    from archaeology.data.open import known_data
+    import archaeology.data.open  # noqa: F401, fills the registry
+    from archaeology.data.registry import image_sources
 
-    return known_data()
+    return {name: first_line(image_sources.get(name)) for name in image_sources}
 
 
 def explanations() -> dict[str, str]:

@@ -71,11 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def explained(error: Exception) -> str:
     """An error in one message for people; pydantic's list of findings becomes one line a field."""
-    findings = getattr(error, "errors", None)
-    if not callable(findings):
+    if not hasattr(error, "errors"):
         return str(error)
     lines = []
-    for finding in findings():
+    for finding in error.errors():  # pyright: ignore[reportAttributeAccessIssue], pydantic is not imported for --help
         place = " ".join(f"--{str(part).replace('_', '-')}" for part in finding["loc"])
         lines.append(f"{place}: {finding['msg']}, but got {finding['input']!r}")
     return "; ".join(lines)

@@ -17,7 +17,9 @@ class ReportArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: tyro.conf.Positional[Path] = Field(description="the run directory of a dig")
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(default=False, description="print the paths as JSON")
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
+        default=False, description="print the paths as JSON"
+    )
 
 
 def run(words: Sequence[str]) -> int:

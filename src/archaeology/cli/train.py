@@ -30,9 +30,13 @@ class TrainArguments(BaseModel):
     device: str | None = Field(default=None, description="auto, cpu, cuda, cuda:N or mps")
     dtype: str | None = Field(default=None, description="auto, float32, bfloat16 or float16")
     threads: int | None = Field(default=None, ge=1, description="CPU threads")
-    weights: Literal["float32", "bfloat16"] | None = Field(default=None, description="precision of the saved weights")
+    weights: Literal["float32", "bfloat16"] | None = Field(
+        default=None, description="precision of the saved weights"
+    )
     tensorboard: bool = Field(default=False, description="also write TensorBoard files (extra: track)")
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(default=False, description="print the result as JSON")
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
+        default=False, description="print the result as JSON"
+    )
 
 
 def run(words: Sequence[str]) -> int:

@@ -33,19 +33,26 @@ class TrainConfig(BaseModel):
     epochs: float = Field(default=10, gt=0, description="passes over the training images")
     batch_size: int = Field(default=256, ge=1)
     optimizer: Literal["muon", "adamw"] = "muon"
-    learning_rate: float = Field(default=0.02, gt=0, description="of the matrices (Muon), or of everything (AdamW)")
+    learning_rate: float = Field(
+        default=0.02, gt=0, description="of the matrices (Muon), or of everything (AdamW)"
+    )
     other_learning_rate: float = Field(
         default=2e-3, gt=0, description="of what Muon leaves to AdamW: stem, head, vectors"
     )
     momentum: float = Field(default=0.95, ge=0, lt=1)
     weight_decay: float = Field(default=0.05, ge=0, description="decoupled, on matrices only")
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = Field(default=0.03, ge=0, lt=1, description="share of the training spent rising to the full rate")
+    warmup: float = Field(
+        default=0.03, ge=0, lt=1, description="share of the training spent rising to the full rate"
+    )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    crop_padding: int = Field(default=4, ge=0, description="pixels of reflected border to crop from; 0 for none")
+    crop_padding: int = Field(
+        default=4, ge=0, description="pixels of reflected border to crop from; 0 for none"
+    )
     flip: bool = Field(default=True, description="mirror half of the images")
     patch_keep: tuple[tuple[float, float], ...] = Field(
-        default=(), description="PatchDropout: from this share of the training on, keep this share of the patches"
+        default=(),
+        description="PatchDropout: from this share of the training on, keep this share of the patches",
     )
     budget: Seconds | None = Field(
         default=None, description="wall time after which the schedule has run out, e.g. 10m"

@@ -66,7 +66,7 @@ def test_images_labels_and_classes(hub: list[tuple[str, str | None]], encoded: E
         "test",
         ("cat", "dog"),
     )
-    assert [source.get(i).label for i in range(3)] == [1, 0, None]
+    assert [source.get(i).label for i in range(3)] == source.labels() == [1, 0, None]
     np.testing.assert_array_equal(source.get(2).image, decode_image(encoded(2), "x"))
     decoded = decode_once(source, (11, 13))
     assert decoded.ids == ("test/0", "test/1", "test/2") and decoded.labels.tolist() == [1, 0, -1]
@@ -116,7 +116,7 @@ def test_bad_rows_are_named(monkeypatch: pytest.MonkeyPatch, encoded: Encoded, t
     made = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()}))
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.DatasetDict({"test": made}))
     source = open_source("hub:bad")
-    assert source.classes == ()
+    assert source.classes == () and source.labels() == [None] * 3
     for index, message in enumerate(
         (r"hub:bad test/0 must be", "there is none in this row", r"gone\.png.*cannot be read")
     ):

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,7 +159,7 @@ def test_raw_cifar_archive_is_unpacked_where_it_was_put(
 def test_nothing_is_printed_where_results_go(
     named: Path, capsys: pytest.CaptureFixture[str], offline: None
 ) -> None:
-    os.makedirs(named / "cifar10")
+    (named / "cifar10").mkdir(parents=True)
     with pytest.raises(FileNotFoundError):
         open_source("cifar10", split="test")
     assert capsys.readouterr().out == ""
@@ -191,7 +190,7 @@ def test_tiny_imagenet(tiny: Path, offline: None) -> None:
     assert [source.get(i).label for i in range(2)] == [1, 0]
     assert source.get(1).box == (4.0, 5.0, 6.0, 7.0) and source.image_id(1) == "val/images/val_1.JPEG"
     train = open_source("tiny_imagenet", split="train")
-    assert [train.get(i).label for i in range(6)] == [0, 0, 1, 1, 2, 2]
+    assert [train.get(i).label for i in range(6)] == train.labels() == [0, 0, 1, 1, 2, 2]
     assert train.image_id(5) == "train/n3/images/n3_1.JPEG" and train.get(5).box == (1.0, 2.0, 6.0, 7.0)
     assert train.fingerprint != source.fingerprint
 

@@ -75,7 +75,8 @@ def test_without_labels_and_with_unknown_ones(tmp_path: Path) -> None:
     bare = NpzSource(save(tmp_path / "a.npz", test_images=some((COUNT, HEIGHT, WIDTH))))
     assert (len(bare), bare.classes, bare.get(0).label) == (COUNT, (), None)
     path = save(tmp_path / "b.npz", test_images=some((2, 3, 3)), test_labels=np.array([-1, 1]))
-    assert [NpzSource(path).get(i).label for i in range(2)] == [None, 1]
+    assert [NpzSource(path).get(i).label for i in range(2)] == NpzSource(path).labels() == [None, 1]
+    assert bare.labels() == [None] * COUNT
 
 
 def test_given_class_names_must_be_enough(colours: Path) -> None:
@@ -119,7 +120,7 @@ def test_no_file(tmp_path: Path) -> None:
 def test_a_single_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", some((3,)))
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match="must be an .npz file of named arrays, but holds a single one"):
+    with pytest.raises(ValueError, match=r"must be an \.npz file of named arrays, but holds a single one"):
         NpzSource(tmp_path / "a.npz")
 
 

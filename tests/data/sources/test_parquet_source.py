@@ -55,7 +55,7 @@ def test_the_hugging_face_layout(tmp_path: Path, encoded: Encoded) -> None:
     source = ParquetSource(tmp_path / "d")
     assert (source.split, source.classes, len(source)) == ("test", ("cat", "dog"), 3)
     samples = [source.get(i) for i in range(3)]
-    assert [sample.label for sample in samples] == [1, 0, None]
+    assert [sample.label for sample in samples] == source.labels() == [1, 0, None]
     assert [sample.box for sample in samples] == [(0, 1, 5, 6), None, (2, 2, 3, 3)]
     assert [source.image_id(i) for i in range(3)] == ["test/0", "test/1", "test/2"]
     for seed, sample in enumerate(samples):
@@ -164,7 +164,7 @@ def test_files_of_one_split_with_different_columns(tmp_path: Path, encoded: Enco
 
 def test_without_labels(tmp_path: Path, encoded: Encoded) -> None:
     source = ParquetSource(write(tmp_path / "a.parquet", stored(encoded, 0)))
-    assert source.classes == () and source.get(0).label is None
+    assert source.classes == () and source.get(0).label is None and source.labels() == [None]
 
 
 def test_labels_without_names_are_named_by_their_numbers(tmp_path: Path, encoded: Encoded) -> None:

@@ -137,13 +137,29 @@ def test_an_empty_data_set() -> None:
 
 def test_negative_labels_mean_unlabelled_and_tensors_are_numbers() -> None:
     source = wrapped((pixels(0), torch.tensor(1)), (pixels(1), np.int64(-1)), classes=["a", "b"])
-    assert [source.get(i).label for i in range(2)] == [1, None]
+    assert [source.get(i).label for i in range(2)] == source.labels() == [1, None]
 
 
 def test_a_failing_item_is_a_bad_image() -> None:
     source = wrapped((pixels(0), 0), (OSError("broken data stream"), 0), classes=["a"])
     with pytest.raises(BadImageError, match=r"made test/1 must be an image .* but broken data stream"):
         source.get(1)
+    assert source.labels() == [0, None]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"targets": torch.tensor([2, -1])},
+        {"labels": np.array([2, -1])},
+        {"_labels": [2, -1]},
+        {"samples": [("a.png", 2), ("b.png", -1)]},
+        {"_samples": [("a.png", 2), ("b.png", -1)]},
+    ],
+)
+def test_labels_come_from_where_the_data_set_keeps_them(fields: dict[str, object]) -> None:
+    """The items say otherwise here, to tell where the answer comes from."""
+    assert wrapped((pixels(0), 0), (pixels(1), 0), classes=["a", "b", "c"], **fields).labels() == [2, None]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +173,7 @@ def test_a_failing_item_is_a_bad_image() -> None:
         ({"targets": torch.tensor([0, 2])}, ("0", "1", "2")),
         ({"labels": np.array([0, 1])}, ("0", "1")),
         ({"num_classes": 3}, ("0", "1", "2")),
+        ({"_samples": [("a.png", 1), ("b.png", 0)]}, ("0", "1")),
         ({}, ("0", "1", "2", "3")),
     ],
 )

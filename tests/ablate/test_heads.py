@@ -19,10 +19,7 @@ MAKES = {
     "timm, mean": (lambda: small.timm_vit(class_token=False), (SHORT,) * 3),
     "torchvision": (small.torchvision_vit, (SHORT,) * 2),
     "swin": (small.swin, (SHORT,) * 3),
-    "cait": (
-        small.cait,
-        (SHORT, SHORT, SHORT, WHOLE),
-    ),  # patches come back to a class token after its last block
+    "cait": (small.cait, (SHORT, SHORT, WHOLE, WHOLE)),  # patches and class token are joined at its end
     "looped": (lambda: small.specimen(small.Looped()), (WHOLE, WHOLE)),
     "remembering": (lambda: small.specimen(small.Remembering()), (SHORT, WHOLE)),
 }

@@ -82,7 +82,7 @@ def probabilities(
     is_causal: bool,
     scale: float,
     rows: Rows = None,
-) -> Float[Tensor, "... query key"]:
+) -> Float[Tensor, "... row key"]:
     """softmax(scale * Q K^T + mask), for the `rows` (queries) asked; a row that may see nothing is all zero.
 
     Args:

@@ -40,14 +40,14 @@ class HeadSums:
         cls,
         modules: Sequence[str],
         names: Sequence[str],
-        values: "Sequence[Float[np.ndarray, 'image head statistic']]",
+        values: Sequence[np.ndarray],
     ) -> "HeadSums":
         """Sums over some images.
 
         Args:
             modules: Module path of each attention layer.
             names: Of the statistics.
-            values: One array for each layer (layers may differ in their heads); NaN where not defined.
+            values: `(image, head, statistic)` of each layer (layers may differ in their heads); NaN where not defined.
         """
         heads = [array.shape[1] for array in values]
         stacked = np.concatenate([np.asarray(array, dtype=np.float64) for array in values], axis=1)

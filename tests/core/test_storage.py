@@ -236,6 +236,8 @@ def test_tensors_come_back(tmp_path: Path) -> None:
     assert torch.equal(back["a"], whole.T) and torch.equal(back["tied"], whole[1])
     assert back["w"].dtype == torch.bfloat16 and torch.equal(back["w"], weight.detach())
     assert_holds_only(tmp_path, "model.safetensors")
+    write_text(tmp_path / "card.md", "")
+    assert path.stat().st_mode == (tmp_path / "card.md").stat().st_mode  # others may read it as well
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])

@@ -144,12 +144,13 @@ def write_tensors(
     path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors as safetensors, atomically; pickle is never written and never read."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    # Clones, because safetensors refuses tensors that share memory, such as tied weights.
+    # Clones, because safetensors refuses tensors that share memory, such as tied weights; and bytes, because
+    # the files it writes itself can be read by their owner alone.
     contiguous = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        temporary.write_bytes(save(contiguous, metadata=dict(metadata or {})))
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":

@@ -50,13 +50,13 @@ def test_schedules_rise_and_end_at_zero():
     for schedule in ("linear", "cosine"):
         assert rate_factor(1.0, schedule=schedule, warmup=0.1) == pytest.approx(0)
     with pytest.raises(ValueError, match="schedule must be linear, cosine or constant, but got 'step'"):
-        rate_factor(0.5, schedule="step", warmup=0)
+        rate_factor(0.5, schedule="step", warmup=0.0)
 
 
 def test_progress_is_the_further_of_steps_and_clock():
-    assert progress_of(5, 10, elapsed=1, budget=None) == 0.5
-    assert progress_of(5, 10, elapsed=9, budget=10) == 0.9
-    assert progress_of(5, 10, elapsed=99, budget=10) == 1
+    assert progress_of(5, 10, elapsed=1.0, budget=None) == 0.5
+    assert progress_of(5, 10, elapsed=9.0, budget=10.0) == 0.9
+    assert progress_of(5, 10, elapsed=99.0, budget=10.0) == 1
 
 
 def test_stages_hold_until_the_next_begins():

@@ -14,6 +14,7 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UnknownNameError:
     """The error for a `name` that is none of the `known` ones of this `kind`, with the nearest of them."""
     by_lower_case = {word.lower(): word for word in reversed(known)}
     near = get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.5)
+    near = near or [word for word in by_lower_case if name and word.startswith(name.lower())]
     hint = f"; did you mean {by_lower_case[near[0]]!r}?" if near else "."
     return UnknownNameError(f"No {kind} is called {name!r}{hint} Known: {', '.join(known) or 'none'}.")
 

@@ -114,6 +114,7 @@ def _opener(name: str) -> Opener:
             raise ValueError(f"{name} takes nothing behind a colon, but got {rest!r}; choose with --split.")
         return open_tiny_imagenet(split) if name == "tiny_imagenet" else open_named(name, split)
 
+    open_by_name.__doc__ = f"`{name}`, from `$ARCHAEOLOGY_DATA/{name}`, else fetched where that can be done."
     return open_by_name
 
 

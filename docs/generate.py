@@ -21,7 +21,7 @@ def specimen_table() -> str:
         facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))["facts"]
         reached, size = facts["test_accuracy"], (folder / "model.safetensors").stat().st_size
         lines.append(
-            f"| `bundled:{folder.name}` | {facts['data']['test']} | {100 * reached['value']:.2f} % | "
+            f"| `bundled:{folder.name}` | {facts['data']['test'].rsplit('/')[-1]} | {100 * reached['value']:.2f} % | "
             f"{100 * reached['low']:.2f} to {100 * reached['high']:.2f} % | {facts['epochs']:g} | {size / 1e6:.2f} MB |"
         )
     return "\n".join(lines)

@@ -20,7 +20,16 @@ class ChosenImages:
         self.split = source.split
         self.classes = source.classes
         self.is_thread_safe = bool(getattr(source, "is_thread_safe", False))
-        self.fingerprint = sha256_of(source.fingerprint, "rows", np.array(self._rows, "<i8").tobytes())
+        self._fingerprint: str | None = None  # made when asked for: reading many files takes its time
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the chosen images alone where the source can tell (`fingerprint_of`), else of all of them and the rows."""
+        if self._fingerprint is None:
+            tells = getattr(self._source, "fingerprint_of", None)
+            content = tells(self._rows) if tells else self._source.fingerprint
+            self._fingerprint = sha256_of(content, "rows", np.array(self._rows, "<i8").tobytes())
+        return self._fingerprint
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -23,7 +23,7 @@ class ImageSource(Protocol):
     """Images with labels, in a fixed order.
 
     A source whose `get` may be called by several threads at once says so with `is_thread_safe = True`; any
-    other is read by one.
+    other is read by one. A source of many files has `fingerprint_of(rows)`, which reads those alone.
 
     Attributes:
         name: How the user names it, for example `folder:photos/`.

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from archaeology.core.errors import BadImageError, UnknownNameError
-from archaeology.data import decode_once, open_source
+from archaeology.data import decode_once, fingerprint, open_source
+from archaeology.data.chosen import ChosenImages
 from archaeology.data.sources.folder import FolderSource
 
 Picture = Callable[..., Path]
@@ -262,6 +263,24 @@ def test_the_fingerprint_follows_content_names_and_split_but_not_the_place(
     assert FolderSource(tmp_path / "copy").fingerprint != first
     shutil.move(photos / "dog" / "b.png", photos / "cat" / "b.png")
     assert FolderSource(photos).fingerprint != first
+
+
+def test_few_of_many_are_fingerprinted_without_reading_the_others(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    hashed = fingerprint.sha256_of_file
+    monkeypatch.setattr(fingerprint, "sha256_of_file", lambda path: (read.append(path.name), hashed(path))[1])
+    source = FolderSource(photos)
+    assert len(source.fingerprint_of([2])) == 64 and read == ["b.png"]
+    assert source.fingerprint == source.fingerprint_of(range(3)) != source.fingerprint_of([2])
+
+
+def test_chosen_images_have_the_fingerprint_of_those_alone(photos: Path, picture: Picture) -> None:
+    before = [ChosenImages(FolderSource(photos), [row]).fingerprint for row in (1, 2)]
+    picture(photos / "dog" / "b.png", 99)
+    after = [ChosenImages(FolderSource(photos), [row]).fingerprint for row in (1, 2)]
+    assert before[0] == after[0] and before[1] != after[1]
 
 
 def test_splits_with_equal_images_have_different_fingerprints(tmp_path: Path, picture: Picture) -> None:

@@ -10,7 +10,7 @@ no label.
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archaeology.data.decode import SUFFIXES, bad_image, decode_image
@@ -64,9 +64,13 @@ class FolderSource:
     def fingerprint(self) -> str:
         """Hash of every image's path and content, so it is the same wherever the folder lies."""
         if self._fingerprint is None:
-            facts = ("folder", self.split or "", *self.classes)
-            self._fingerprint = fingerprint_of_files(self._root, self._paths, *facts)
+            self._fingerprint = self.fingerprint_of(range(len(self)))
         return self._fingerprint
+
+    def fingerprint_of(self, rows: Sequence[int]) -> str:
+        """Hash of these images alone, so that few of many are known without reading the others."""
+        paths = [self._paths[row] for row in rows]
+        return fingerprint_of_files(self._root, paths, "folder", self.split or "", *self.classes)
 
     def __len__(self) -> int:
         return len(self._paths)

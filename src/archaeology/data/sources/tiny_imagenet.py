@@ -3,6 +3,7 @@
 `train` holds 100,000 images and `val` 10,000; the labels of `test` were never published, so it is not offered.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from archaeology.data.decode import bad_image, decode_image
@@ -53,11 +54,14 @@ class TinyImageNet:
     def fingerprint(self) -> str:
         """Hash of every image's path and content, its class and its box."""
         if self._fingerprint is None:
-            paths = [path for path, _, _ in self._rows]
-            self._fingerprint = fingerprint_of_files(
-                self._root, paths, self.name, repr(self._rows), *self.classes
-            )
+            self._fingerprint = self.fingerprint_of(range(len(self)))
         return self._fingerprint
+
+    def fingerprint_of(self, rows: Sequence[int]) -> str:
+        """Hash of these images alone, so that few of many are known without reading the others."""
+        chosen = [self._rows[row] for row in rows]
+        paths = [path for path, _, _ in chosen]
+        return fingerprint_of_files(self._root, paths, self.name, repr(chosen), *self.classes)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -8,7 +8,7 @@ import pytest
 
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures import accuracy, failure_types
-from archaeology.figures._effects import head_effects
+from archaeology.figures._effects import effects_table, head_effects
 from archaeology.figures._matrix import cell_text, head_matrix, matrix_table, trend
 from archaeology.figures.ablation_against_entropy import ablation_against_entropy, rank_correlation
 
@@ -88,18 +88,19 @@ def test_effects_are_counted_by_their_intervals():
     low = [0.05, 0.20, -0.30, -0.01, -0.1]
     high = [0.15, 0.40, -0.10, 0.11, 0.1]
     rows = heads_of([1.0] * 5, cost=value, cost_low=low, cost_high=high, ablation_n=[13] * 5)
-    data = head_effects(FakeRun(heads=rows), "cost", scale=100.0)
+    data = head_effects(FakeRun(heads=rows), "cost", scale=100.0, decimals=1)
     assert data.strongest == (0, 1)
     assert data.limit == pytest.approx(30)
     np.testing.assert_array_equal(data.excludes_zero, [[True, True, False], [True, False, False]])
     assert (data.num_heads, data.num_helping, data.num_harming, data.n) == (5, 2, 1, 13)
     assert data.expected_by_chance == pytest.approx(0.25)
+    assert effects_table(data).rows[0][2] == "30.0* (20.0 to 40.0)"
 
 
 def test_effects_of_a_run_without_ablation_are_none():
     nothing = [np.nan] * 5
     rows = heads_of([1.0] * 5, cost=nothing, cost_low=nothing, cost_high=nothing, ablation_n=[0] * 5)
-    assert head_effects(FakeRun(heads=rows), "cost") is None
+    assert head_effects(FakeRun(heads=rows), "cost", decimals=1) is None
 
 
 def test_rank_correlation_follows_ranks_and_not_values():

@@ -60,6 +60,10 @@ def test_small_photos_stay_exact_and_large_ones_are_compressed(size, kind):
         np.testing.assert_array_equal(np.moveaxis(np.asarray(picture), -1, 0), pixels)
 
 
+def test_huge_photos_are_made_smaller_in_their_own_shape():
+    assert opened(photo_uri(np.zeros((3, 640, 480), np.uint8))).size == (240, 320)
+
+
 def test_a_grey_photo_has_one_channel():
     assert opened(photo_uri(np.zeros((1, 5, 7), np.uint8))).mode == "L"
 

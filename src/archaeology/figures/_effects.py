@@ -17,7 +17,7 @@ from archaeology.figures._matrix import (
 )
 from archaeology.figures._theme import COLOURS, DIVERGING, colour_bar, new_figure, themed
 from archaeology.figures.drawing import DataTable
-from archaeology.figures.words import NOT_KNOWN, count, number, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +42,7 @@ class HeadEffects:
         num_harming: How many have an interval below zero.
         expected_by_chance: How many intervals would exclude zero if no head had any effect.
         n: Images behind each effect.
+        decimals: How many digits after the point are written.
     """
 
     value: Float[np.ndarray, "layer head"]
@@ -56,9 +57,10 @@ class HeadEffects:
     num_harming: int
     expected_by_chance: float
     n: int
+    decimals: int
 
 
-def head_effects(run: RunDirectory, column: str, *, scale: float = 1.0) -> HeadEffects | None:
+def head_effects(run: RunDirectory, column: str, *, scale: float = 1.0, decimals: int) -> HeadEffects | None:
     """The effect `column` of `heads.parquet`, times `scale`; None where heads were not ablated."""
     value, low, high = (scale * matrix_of(run, column + end) for end in ("", "_low", "_high"))
     known = np.isfinite(value)
@@ -78,13 +80,16 @@ def head_effects(run: RunDirectory, column: str, *, scale: float = 1.0) -> HeadE
         num_harming=int((high < 0).sum()),
         expected_by_chance=float(MISS_RATE * known.sum()),
         n=max(run.heads.column("ablation_n").to_pylist(), default=0),
+        decimals=decimals,
     )
 
 
 def effects_headline(data: HeadEffects, verb: str, unit: str) -> str:
     """Which head matters most, how many matter at all, and how many would seem to by chance."""
     layer, head = data.strongest
-    value, low, high = (number(float(part[layer, head]), 2) for part in (data.value, data.low, data.high))
+    value, low, high = (
+        fixed(float(part[layer, head]), data.decimals) for part in (data.value, data.low, data.high)
+    )
     verb_of_many = "has" if data.num_helping == 1 else "have"
     return (
         f"Removing head {head + 1} of layer {layer + 1} {verb} most: {value}{unit} (95 % interval {low} to "
@@ -122,5 +127,7 @@ def effects_table(data: HeadEffects) -> DataTable:
 def _cell(data: HeadEffects, layer: int, head: int) -> str:
     if not np.isfinite(data.value[layer, head]):
         return NOT_KNOWN
-    value, low, high = (number(float(part[layer, head]), 2) for part in (data.value, data.low, data.high))
+    value, low, high = (
+        fixed(float(part[layer, head]), data.decimals) for part in (data.value, data.low, data.high)
+    )
     return f"{value}{'*' if data.excludes_zero[layer, head] else ''} ({low} to {high})"

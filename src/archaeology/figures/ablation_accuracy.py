@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def compute(run: RunDirectory) -> HeadEffects | None:
     """Drop in accuracy in percentage points; None where there are no labels."""
-    return head_effects(run, "ablation_accuracy", scale=100.0)
+    return head_effects(run, "ablation_accuracy", scale=100.0, decimals=1)
 
 
 def headline(data: HeadEffects) -> str:

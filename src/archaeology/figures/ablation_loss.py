@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def compute(run: RunDirectory) -> HeadEffects | None:
     """Rise in cross-entropy in nats; None where there are no labels."""
-    return head_effects(run, "ablation_loss")
+    return head_effects(run, "ablation_loss", decimals=3)
 
 
 def headline(data: HeadEffects) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from archaeology.figures.words import number
 
-LARGEST_PIXEL_ART = 96
+LARGEST_PIXEL_ART, LARGEST_PHOTO = 96, 320
 WEBP_QUALITY = 80
 LEVELS = 96
 HEAT = "inferno"
@@ -87,11 +87,12 @@ def attention_scale(values: Float[np.ndarray, "*map"], *, coding: Coding) -> Sca
 
 
 def photo_uri(pixels: UInt8[np.ndarray, "channel height width"]) -> str:
-    """A small image as PNG, to be shown enlarged pixel by pixel; a larger one as WebP."""
+    """A small image as PNG, to be shown enlarged pixel by pixel; a larger one as WebP, no larger than it is shown."""
     array = np.moveaxis(np.asarray(pixels), 0, -1)
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
     if is_pixel_art(pixels.shape):
         return _uri(image, "PNG", optimize=True)
+    image.thumbnail((LARGEST_PHOTO, LARGEST_PHOTO), Image.Resampling.LANCZOS)
     return _uri(image, "WEBP", quality=WEBP_QUALITY, method=4)
 
 

@@ -4,6 +4,8 @@ After airbench (`jordan2024airbench`): a frozen whitening layer, groups of two c
 identity (`zagoruyko2017diracnets`), global maximum, scaled logits. Differs: sizes are arguments.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ class ConvNet(nn.Module):
     """Whitening layer, groups of convolutions, global maximum, linear head; images come normalised."""
 
     def __init__(
-        self, image_size: int = 32, num_classes: int = 10, *, widths: tuple[int, ...] = (48, 128, 128)
+        self, image_size: int = 32, num_classes: int = 10, *, widths: Sequence[int] = (48, 128, 128)
     ) -> None:
         """Build with fresh weights.
 

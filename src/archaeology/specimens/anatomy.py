@@ -42,6 +42,9 @@ def prefix_of(model: nn.Module) -> tuple[str, ...]:
         for token, fields in TOKENS.items():
             if name.rpartition(".")[2] in fields and parameter.numel():
                 found[token] = parameter.shape[-2] if parameter.ndim > 1 else 1
+    if found.get("class", 0) > 1:  # PiT keeps its distillation token beside the class token, in one parameter
+        found["distillation"] = found["class"] - 1
+        found["class"] = 1
     return tuple(token for token in TOKENS for _ in range(found.get(token, 0)))
 
 

@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from urllib.error import HTTPError
 
 SECONDS = 4.0
@@ -76,7 +77,7 @@ def answers(url: str, seconds: float = SECONDS) -> bool:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
         except HTTPError:
             return True
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             return False
         return True
 

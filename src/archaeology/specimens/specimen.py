@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from archaeology.core.shapes import Image, Logits, PixelImage
@@ -58,7 +59,7 @@ class Specimen:
         """Numbers that were trained (or would be)."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def prepare(self, images: Image | PixelImage) -> Image:
+    def prepare(self, images: Image | PixelImage) -> Float[Tensor, "batch channel model_height model_width"]:
         """Images as the model eats them: on its device, in its size and precision, normalised.
 
         Args:

@@ -174,6 +174,7 @@ def test_gradients_pass_through_an_edit():
     [
         (HeadEdit(2, torch.tensor([0, 0, 0])), "got layer 2 while the last pass had 2, numbered from 0"),
         (HeadEdit(0, torch.tensor([0, 0])), "one number for each example, but got 2 numbers"),
+        (HeadEdit(0, torch.zeros(0, dtype=torch.int64)), "one number for each example, but got 0 numbers"),
         (HeadEdit(0, torch.tensor([0, 2, 0])), r"must lie in -1..1 in layer 0, but got \[0, 2, 0\]"),
         (HeadEdit(0, torch.tensor([0, -2, 0])), r"must lie in -1..1 in layer 0"),
         (HeadEdit(0, torch.tensor([0, 0, 0]), torch.zeros(HEAD, TOKEN, 9)), "replacement must have shape"),

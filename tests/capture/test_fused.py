@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from archaeology.capture.contraction import Hints
 from archaeology.capture.fused import fused_call, probabilities
 
 BATCH, HEAD, QUERY, KEY, DIM = 2, 3, 5, 7, 4
@@ -77,7 +78,7 @@ def test_grouped_queries_share_keys_and_values():
     def run():
         return F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
 
-    call = fused_call(run, (query, key, value), {"enable_gqa": True}, num_images=BATCH, num_heads=None)
+    call = fused_call(run, (query, key, value), {"enable_gqa": True}, Hints(BATCH))
     assert call.axes.shape == (BATCH, 2 * HEAD, QUERY, KEY)
     torch.testing.assert_close(call.pattern() @ call.value(), run())
     torch.testing.assert_close(call.with_pattern(call.pattern()), run())
@@ -86,7 +87,7 @@ def test_grouped_queries_share_keys_and_values():
 def test_half_precision_is_computed_in_float32():
     query, key, value, _ = _inputs()
     query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
-    call = fused_call(lambda: value, (query, key, value), {}, num_images=BATCH, num_heads=None)
+    call = fused_call(lambda: value, (query, key, value), {}, Hints(BATCH))
     pattern = call.pattern()
     assert pattern.dtype == torch.float32
     exact = probabilities(query.double(), key.double(), mask=None, is_causal=False, scale=0.5)
@@ -97,9 +98,7 @@ def test_half_precision_is_computed_in_float32():
 def test_dropout_of_the_fused_call_happens_when_materialised():
     query, key, _, _ = _inputs()
     value = torch.eye(KEY, dtype=torch.float64).expand(BATCH, HEAD, KEY, KEY)
-    call = fused_call(
-        lambda: value, (query, key, value), {"dropout_p": 0.5}, num_images=BATCH, num_heads=None
-    )
+    call = fused_call(lambda: value, (query, key, value), {"dropout_p": 0.5}, Hints(BATCH))
     torch.manual_seed(0)
     dropped = call.with_pattern(call.pattern())
     zeros = dropped == 0

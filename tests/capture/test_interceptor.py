@@ -520,15 +520,26 @@ def test_nothing_is_kept_alive():
 
 
 def test_another_thread_is_not_looked_at():
-    model = Network(ROUTES["sdpa"][0])
+    inside, finish = threading.Event(), threading.Event()
+
+    def wait(query, key, value):
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            assert finish.wait(10)
+        return F.scaled_dot_product_attention(query, key, value)
+
+    model = Network(wait)
     events: list[Attention] = []
     with intercepted(model, events.append):
         other = threading.Thread(target=model, args=(_tokens(),))
         other.start()
-        other.join()
+        assert inside.wait(10)
+        F.scaled_dot_product_attention(*[torch.randn(1, 1, 2, 3)] * 3)  # the model runs, but not here
         assert events == []
         model(_tokens())
-    assert [event.module for event in events] == ["blocks.0", "blocks.1"]
+        finish.set()
+        other.join()
+    assert [(event.index, event.module) for event in events] == [(0, "blocks.0"), (1, "blocks.1")]
 
 
 def test_blocks_can_be_nested_and_callbacks_may_compute_attention():
@@ -557,3 +568,21 @@ def test_gradients_of_the_model_are_the_same_while_reading():
             model(_tokens())[:, 0].sum().backward()
         for parameter, gradient in zip(model.parameters(), expected, strict=True):
             assert torch.equal(parameter.grad, gradient)
+
+
+def test_heads_are_known_even_where_only_the_function_call_tells_them():
+    torch.manual_seed(0)
+    inner = nn.MultiheadAttention(EMBED, HEAD)
+
+    class Calls(nn.Module):
+        def forward(self, tokens):
+            output, _ = F.multi_head_attention_forward(
+                tokens, tokens, tokens, EMBED, HEAD, inner.in_proj_weight, inner.in_proj_bias,
+                None, None, False, 0.0, inner.out_proj.weight, inner.out_proj.bias,
+            )  # fmt: skip
+            return output
+
+    tokens = _tokens().transpose(0, 1)
+    events, _ = _events(Calls(), tokens)
+    _, expected = inner(tokens, tokens, tokens, average_attn_weights=False)
+    torch.testing.assert_close(events[0].pattern(), expected)

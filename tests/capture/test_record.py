@@ -233,6 +233,13 @@ def test_wrong_requests_say_what_to_do(options, error, message):
         capture(_specimen(model), _images(), **options)
 
 
+class Loose(Specimen):
+    """Hands on whatever the model returns, unchecked."""
+
+    def predict(self, images):
+        return self.model(self.prepare(images))
+
+
 def test_models_that_cannot_be_recorded_say_why():
     class Odd(nn.Module):
         def __init__(self, answer):
@@ -249,9 +256,9 @@ def test_models_that_cannot_be_recorded_say_why():
             return "words"
 
     with pytest.raises(ValueError, match=r"must return logits \(batch, classes\), but returned dict"):
-        capture(_specimen(Odd(lambda images: {}), "other"), _images())
+        capture(Loose("toy", Odd(lambda images: {}), "other", [], (12, 12)), _images())
     with pytest.raises(ValueError, match=r"but returned \(3, 3, 12\)"):
-        capture(_specimen(Odd(lambda images: images[..., 0]), "other"), _images())
+        capture(Loose("toy", Odd(lambda images: images[..., 0]), "other", [], (12, 12)), _images())
     flat = Odd(lambda images: images.mean((2, 3)))
     with pytest.raises(ValueError, match="gradients need a tap or a pattern that the logits depend on"):
         capture(_specimen(flat, "other"), _images(), taps=("tap",), gradients=True)

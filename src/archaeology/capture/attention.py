@@ -11,6 +11,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from archaeology.capture.contraction import Hints
+
 Kind = Literal["token", "window", "pool", "channel", "cross"]
 Route = Literal["sdpa", "softmax"]
 Rows = Tensor | slice | None
@@ -66,13 +68,7 @@ class Attention:
         return self.compute_output()
 
 
-def kind_of(
-    shape: tuple[int, int, int, int],
-    num_features: int,
-    *,
-    num_images: int | None,
-    module_input: tuple[int, ...],
-) -> Kind:
+def kind_of(shape: tuple[int, int, int, int], num_features: int, hints: Hints) -> Kind:
     """Tell the kinds of attention apart by shapes alone.
 
     So an attention to as many other tokens as there are own ones is taken for "token".
@@ -80,15 +76,14 @@ def kind_of(
     Args:
         shape: Batch, head, query, key.
         num_features: Of the values.
-        num_images: Images in the pass; None where unknown.
-        module_input: Shape of what the module was given, which tells tokens from features.
+        hints: What is known of the pass and the module.
     """
     batch, heads, queries, keys = shape
-    if queries == keys and _looks_across_channels(heads, keys, num_features, module_input):
+    if queries == keys and _looks_across_channels(heads, keys, num_features, hints.module_input):
         return "channel"
     if queries != keys:
         return "pool" if queries <= min(FEW_QUERIES, keys) else "cross"
-    if num_images and batch > num_images and batch % num_images == 0:
+    if hints.num_images and batch > hints.num_images and batch % hints.num_images == 0:
         return "window"
     return "token"
 

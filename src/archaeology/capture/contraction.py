@@ -15,6 +15,23 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
+class Hints:
+    """What is known of the pass and of the module that attends, where it is known.
+
+    Attributes:
+        num_images: Images in the pass; tells the batch from other leading axes.
+        num_heads: Heads that the module declares; tells heads from windows, also where they share an axis.
+        module_input: Shape of what the module was given.
+        batch: Of this attention, where its call tells; then heads are folded into it only beyond that.
+    """
+
+    num_images: int | None = None
+    num_heads: int | None = None
+    module_input: tuple[int, ...] = ()
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
 class Contraction:
     """Which letter of the three tensors is batch, head, query, key and dim.
 
@@ -149,10 +166,9 @@ def contraction(
     value: str,
     output: str,
     sizes: dict[str, int],
+    hints: Hints,
     *,
     query: str | None = None,
-    num_images: int | None = None,
-    num_heads: int | None = None,
 ) -> Contraction | None:
     """Find the roles of the letters; None where the product is no sum over keys of pattern times value.
 
@@ -161,13 +177,12 @@ def contraction(
         value: Letters of the values.
         output: Letters of their product.
         sizes: Size of each letter.
+        hints: What else is known.
         query: Letters of the queries where known, else guessed: those that only the pattern brings.
-        num_images: Images in the pass where known; tells the batch from other leading axes.
-        num_heads: Heads that the module declares, where it does; finds heads folded into the batch.
     """
     key = "".join(letter for letter in pattern if letter in value and letter not in output)
     dim = "".join(letter for letter in output if letter in value and letter not in pattern)
-    lost = set(pattern) - set(key) - set(output) | set(value) - set(key) - set(output)
+    lost = (set(pattern) - set(key) - set(output)) | (set(value) - set(key) - set(output))
     if not key or lost:
         return None
     rest = "".join(letter for letter in pattern if letter not in key)
@@ -176,28 +191,29 @@ def contraction(
         # Two shared letters are batch and head; with fewer, the values are shared by the heads (multi-query).
         query = only if len(rest) - len(only) >= 2 else only[-1:]
     lead = "".join(letter for letter in rest if letter not in query)
-    head = _head_letter(lead, sizes, num_images, num_heads)
+    head = _head_letter(lead, sizes, hints)
     batch = "".join(letter for letter in lead if letter != head)
-    heads = (
-        sizes[head] if head else _folded_heads(prod(sizes[letter] for letter in lead), num_images, num_heads)
-    )
-    return Contraction(pattern, value, output, batch, head, query, key, dim, sizes, heads)
+    num_heads = sizes[head] if head else _folded_heads(prod(sizes[letter] for letter in lead), hints)
+    return Contraction(pattern, value, output, batch, head, query, key, dim, sizes, num_heads)
 
 
-def _head_letter(lead: str, sizes: dict[str, int], num_images: int | None, num_heads: int | None) -> str:
+def _head_letter(lead: str, sizes: dict[str, int], hints: Hints) -> str:
     if len(lead) < 2:
         return ""
-    declared = [letter for letter in lead[1:] if sizes[letter] == num_heads]
+    declared = [letter for letter in lead[1:] if sizes[letter] == hints.num_heads]
     if declared:
         return declared[-1]
     first, last = lead[0], lead[-1]
-    if len(lead) == 2 and num_images and sizes[last] == num_images and sizes[first] % num_images:
-        return first  # the images come second
-    if len(lead) == 2 and sizes[first] == num_heads:
-        return first
-    return last
+    images_second = sizes[last] == hints.num_images and sizes[first] % sizes[last] != 0
+    return first if len(lead) == 2 and (images_second or sizes[first] == hints.num_heads) else last
 
 
-def _folded_heads(batch: int, num_images: int | None, num_heads: int | None) -> int:
-    fits = num_heads is not None and batch % (num_heads * (num_images or 1)) == 0
-    return num_heads if fits and num_heads is not None else 1
+def _folded_heads(batch: int, hints: Hints) -> int:
+    """How many heads are folded into the batch: those declared, unless the module was given such a batch."""
+    if hints.batch is not None:
+        return batch // hints.batch
+    heads, given = hints.num_heads, hints.module_input
+    if heads is None or batch % (heads * (hints.num_images or 1)):
+        return 1
+    tokens_first = len(given) > 1 and given[1] == batch // heads
+    return 1 if given and given[0] == batch and not tokens_first else heads

@@ -30,7 +30,7 @@ class HeadEdit:
             ValueError: If `head` or `replacement` do not fit this layer.
         """
         batch, heads, _, _ = output.shape
-        if batch % len(self.head):
+        if not len(self.head) or batch % len(self.head):
             raise ValueError(
                 f"head must hold one number for each example, but got {len(self.head)} numbers for layer "
                 f"{self.layer} whose batch is {batch}."

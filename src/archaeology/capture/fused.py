@@ -12,7 +12,7 @@ from torch import Tensor
 
 from archaeology.capture.attention import Route, Rows
 from archaeology.capture.calls import exact
-from archaeology.capture.contraction import Contraction, contraction, letter_sizes, matmul_axes
+from archaeology.capture.contraction import Contraction, Hints, contraction, letter_sizes, matmul_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +110,7 @@ def probabilities(
 
 
 def fused_call(
-    run: Callable[[], Tensor],
-    arguments: tuple[Any, ...],
-    keywords: dict[str, Any],
-    *,
-    num_images: int | None,
-    num_heads: int | None,
+    run: Callable[[], Tensor], arguments: tuple[Any, ...], keywords: dict[str, Any], hints: Hints
 ) -> FusedCall:
     """Read the arguments of `F.scaled_dot_product_attention`."""
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
@@ -130,9 +125,7 @@ def fused_call(
     sizes = letter_sizes(
         (pattern_axes[:-1], query.shape[:-1]), (value_axes[:-1], key.shape[:-1]), (value_axes, value.shape)
     )
-    axes = contraction(
-        pattern_axes, value_axes, output_axes, sizes, query="i", num_images=num_images, num_heads=num_heads
-    )
+    axes = contraction(pattern_axes, value_axes, output_axes, sizes, hints, query="i")
     assert axes is not None
     return FusedCall(
         query=query,

@@ -33,6 +33,7 @@ from torch.overrides import TorchFunctionMode
 
 from archaeology.capture.attention import Attention, Rows, kind_of
 from archaeology.capture.calls import Call
+from archaeology.capture.contraction import Hints
 from archaeology.capture.edit import Edit, HeadEdit, PatternEdit
 from archaeology.capture.follow import PRODUCTS, SOFTMAX, Followed, Trace, is_weight
 from archaeology.capture.fused import fused_call
@@ -92,7 +93,7 @@ class _Interceptor(TorchFunctionMode):
         self.followed = Followed()
         self.num_seen = 0
         self.passes_begun = 0
-        self.heads_inside: int | None = None  # of the multi-head attention that is running
+        self.inside: tuple[int, int] | None = None  # heads and batch of the running multi-head attention
 
     def __torch_function__(
         self,
@@ -126,18 +127,19 @@ class _Interceptor(TorchFunctionMode):
 
     def _fused(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         run = partial(func, *args, **kwargs)
-        call = fused_call(run, args, kwargs, num_images=self._num_images(), num_heads=self._num_heads())
+        call = fused_call(run, args, kwargs, self._hints())
         return self._attend(call, Trace(axis=-1, normalised=True, event=self._next()))
 
     def _multi_head(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run PyTorch's own function, told that nobody is looking, while we do."""
-        outside = self.heads_inside
-        self.heads_inside = kwargs["num_heads"] if "num_heads" in kwargs else args[4]
+        given = dict(zip(("query", "key", "value", "embed_dim", "num_heads"), args, strict=False)) | kwargs
+        query, outside = given["query"], self.inside
+        self.inside = given["num_heads"], query.shape[1] if query.ndim == 3 else 1  # tokens come first
         try:
             with self:
                 return _unaware(func)(*args, **kwargs)
         finally:
-            self.heads_inside = outside
+            self.inside = outside
 
     def _product(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -158,7 +160,7 @@ class _Interceptor(TorchFunctionMode):
             result = run()  # a product of patterns, or heads mixed by a weight: still a pattern
             self.followed.mark(result, remains)
             return result
-        call = product.call(position, run, num_images=self._num_images(), num_heads=self._num_heads())
+        call = product.call(position, run, self._hints())
         if call is None or self._is_readout(product, position):
             return run()
         again = trace.event is not None
@@ -220,12 +222,11 @@ class _Interceptor(TorchFunctionMode):
         assert self.on_attention is not None and trace.event is not None
         frame = self.running.frames[-1]
         axes = call.axes
-        num_images, shape = self._num_images(), frame.input_shape
         event = Attention(
             index=trace.event,
             module=frame.path,
             route=call.route,
-            kind=kind_of(axes.shape, axes.num_features, num_images=num_images, module_input=shape),
+            kind=kind_of(axes.shape, axes.num_features, self._hints()),
             shape=axes.shape,
             normalised=trace.normalised,
             compute_pattern=read,
@@ -239,15 +240,12 @@ class _Interceptor(TorchFunctionMode):
         self.num_seen += 1
         return self.num_seen - 1
 
-    def _num_images(self) -> int | None:
-        shape, module = self.running.frames[0].input_shape, self.running.frames[-1].module
-        tokens_first = (
-            isinstance(module, nn.MultiheadAttention) and not module.batch_first and len(shape) == 3
-        )
-        return None if tokens_first or not shape else shape[0]
-
-    def _num_heads(self) -> int | None:
-        return self.heads_inside or self.running.frames[-1].num_heads
+    def _hints(self) -> Hints:
+        frame, shape = self.running.frames[-1], self.running.frames[0].input_shape
+        heads, batch = self.inside or (frame.num_heads, None)
+        tokens_first = len(shape) == 3 and batch is not None and shape[0] != batch == shape[1]
+        num_images = shape[1 if tokens_first else 0] if shape else None
+        return Hints(num_images, heads, frame.input_shape, batch)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from archaeology.capture.attention import Route, Rows
 from archaeology.capture.calls import exact
 from archaeology.capture.contraction import (
     Contraction,
+    Hints,
     contraction,
     einsum_axes,
     letter_sizes,
@@ -91,20 +92,11 @@ class Product:
         left, right = self.operands
         return letter_sizes((self.axes[0], left.shape), (self.axes[1], right.shape))
 
-    def call(
-        self, position: int, run: Callable[[], Tensor], *, num_images: int | None, num_heads: int | None
-    ) -> ProductCall | None:
+    def call(self, position: int, run: Callable[[], Tensor], hints: Hints) -> ProductCall | None:
         """The product as one of a pattern (operand number `position`) with values, if it can be read so."""
+        pattern, value, output = self.axes[position], self.axes[1 - position], self.axes[2]
         query = None if self.equation else ("i" if position == 0 else "k")
-        axes = contraction(
-            self.axes[position],
-            self.axes[1 - position],
-            self.axes[2],
-            self.sizes(),
-            query=query,
-            num_images=num_images,
-            num_heads=num_heads,
-        )
+        axes = contraction(pattern, value, output, self.sizes(), hints, query=query)
         if axes is None:
             return None
         return ProductCall(self.operands, position, self.equation, axes, run, self.addend)
@@ -121,7 +113,7 @@ def product_of(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) 
     tensors = [thing for thing in (*arguments, *keywords.values()) if isinstance(thing, Tensor)]
     addend = None
     if name == "baddbmm":
-        addend = (tensors.pop(0), keywords.get("beta", 1), keywords.get("alpha", 1))
+        addend = (tensors.pop(0), float(keywords.get("beta", 1)), float(keywords.get("alpha", 1)))
     if len(tensors) != 2 or min(tensor.ndim for tensor in tensors) < 2:
         return None
     left, right = reversed(tensors) if name == "__rmatmul__" else tensors

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from archaeology.capture.attention import Attention, Kind
@@ -101,7 +101,7 @@ def capture(
     specimen: Specimen,
     images: Image | PixelImage,
     *,
-    target: Label | None = None,
+    target: Int[Tensor, "..."] | None = None,
     taps: Sequence[str] = (),
     patterns: bool = True,
     gradients: bool = False,
@@ -146,15 +146,15 @@ def capture(
                 raise ValueError(
                     f"every tap must run in a forward pass, but {', '.join(silent)} did not; name another."
                 )
-            target = _checked_target(logits, target)
+            chosen = _checked_target(logits, target)
             if attends and not kept:
                 raise why_nothing(specimen, images)
             sources = [*activations.values(), *(pattern for _, _, pattern in kept)]
-            found = _gradients(logits, target, sources) if gradients else [None] * len(sources)
+            found = _gradients(logits, chosen, sources) if gradients else [None] * len(sources)
     return Record(
         images=_unit_images(images, specimen.device),
         logits=logits.detach(),
-        target=target,
+        target=chosen,
         layout=specimen.layout,
         attentions=tuple(
             CapturedPattern(module, kind, pattern.detach(), gradient)
@@ -226,7 +226,7 @@ def _tap(
     return passed
 
 
-def _checked_target(logits: Tensor, target: Label | None) -> Label:
+def _checked_target(logits: object, target: Tensor | None) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"the model must return logits (batch, classes), but returned {came}.")

@@ -65,8 +65,8 @@ class ConvNet(nn.Module):
         pairs = zip((24, *widths), widths, strict=False)
         self.groups = nn.ModuleList(Group(channels_in, channels_out) for channels_in, channels_out in pairs)
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
-        # Grad-CAM reads the last group before its pooling: the last map that is still fine enough to show a place.
-        self.target_layer = f"groups.{len(widths) - 1}.conv1"
+        # Grad-CAM reads the last map there is, what the global maximum is taken of.
+        self.target_layer = f"groups.{len(widths) - 1}"
 
     def forward(self, images: Image) -> Logits:
         """Logits of normalised images."""

@@ -71,6 +71,12 @@ def test_distance_equals_its_definition_in_loops():
         )
 
 
+def test_statistics_can_be_differentiated():
+    weights = pattern(1, 1, 2, 3).requires_grad_()
+    for function in (entropy, participation, largest_weight, gini, lambda p: token_mass(p, 1)):
+        assert torch.autograd.gradcheck(function, (weights,))
+
+
 def test_sorted_by_numpy_and_by_torch_agree():
     weights = pattern()
     torch.testing.assert_close(gini(weights.requires_grad_()).detach(), gini(weights.detach()))

@@ -1,8 +1,9 @@
 """Logits with each head of each layer replaced, by the cheapest way that is right for this model.
 
 Three ways: a suffix of the model with shortcuts, a plain suffix, and whole passes. On the first batch each
-layer's logits are compared with whole passes that replace a single head; where they disagree, or the model
-does not let itself be run from the middle, the next way is taken. So a shortcut can cost time, never truth.
+layer's logits are compared with a whole pass that replaces a single head, of another image and head for each
+layer, so that mixed-up examples show. Where they disagree, or the model does not let itself be run from the
+middle, the next way is taken. So a shortcut can cost time, never truth.
 """
 
 from contextlib import ExitStack
@@ -33,7 +34,6 @@ Method = Literal["short suffix", "suffix", "whole pass"]
 METHODS: tuple[Method, ...] = ("short suffix", "suffix", "whole pass")
 TOLERANCE = 1e-4
 HALF_TOLERANCE = 5e-2
-NUM_CHECKED = 2  # images whose logits are compared; two, so that mixed-up examples show
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,14 @@ class Sweep:
         self, images: Image, outputs: dict[str, Any], layer: int
     ) -> Float[Tensor, "head batch classes"]:
         """Logits by the cheapest method that agrees with whole passes; it is kept for later batches."""
-        some = images[:NUM_CHECKED]
-        heads = (layer + torch.arange(len(some))) % self.layers[layer].num_heads
-        truth = self._edited(some, layer, heads)
+        image, head = (layer + 1) % len(images), layer % self.layers[layer].num_heads
+        truth = self._edited(images[image : image + 1], layer, torch.tensor([head]))
         for method in METHODS[:-1] if self.units else ():
             try:
                 found = self._replaced(images, outputs, layer, method)
             except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
                 continue  # somebody else's code, run in a way it was not written for
-            if _agree(found[heads, torch.arange(len(some))], truth):
+            if _agree(found[head, image], truth[0]):
                 self.methods.append(method)
                 return found
         self.methods.append("whole pass")
@@ -160,11 +159,9 @@ def sweep_of(
     def see(attention: Attention) -> None:
         layers.append(Layer(attention.module, attention.shape[1]))
 
-    with intercepted(specimen.model, see):
-        specimen.predict(images)
+    units = units_of(specimen.model, lambda: specimen.predict(images), see)
     if not layers:
         raise why_nothing(specimen, images)
-    units = units_of(specimen.model, lambda: specimen.predict(images))
     return Sweep(specimen, means, max_batch, tuple(layers), units)
 
 

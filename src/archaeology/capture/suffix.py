@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from archaeology.capture.attention import Attention
-from archaeology.capture.interceptor import intercepted
+from archaeology.capture.interceptor import OnAttention, intercepted
 
 Forward = Callable[..., Any]
 
@@ -44,12 +44,15 @@ class Unit:
     after: tuple[str, ...]
 
 
-def units_of(model: nn.Module, run: Callable[[], object]) -> tuple[Unit, ...]:
+def units_of(
+    model: nn.Module, run: Callable[[], object], on_attention: OnAttention | None = None
+) -> tuple[Unit, ...]:
     """The unit of each attention layer, in order; empty where some layer has none of its own.
 
     Args:
         model: The whole model.
         run: Runs it once.
+        on_attention: Called for every attention of that pass, as by `intercepted`.
     """
     clock, queries, events = count(), [], []
     spans: dict[str, list[list[int]]] = {}
@@ -57,6 +60,8 @@ def units_of(model: nn.Module, run: Callable[[], object]) -> tuple[Unit, ...]:
     def see(attention: Attention) -> None:
         events.append(next(clock))
         queries.append(attention.shape[2])
+        if on_attention is not None:
+            on_attention(attention)
 
     def enter(path: str, *_: object) -> None:
         spans.setdefault(path, []).append([next(clock)])

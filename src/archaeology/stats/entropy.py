@@ -16,9 +16,9 @@ def entropy(pattern: Pattern) -> PerRow:
         `shannon1948mathematical`. With S the row's sum: `log S - (sum of p log p) / S`.
     """
     total = pattern.sum(dim=-1)
-    # The logarithm is the cost; torch.special.entr, which knows about zero, takes nearly twice as long.
+    # torch.special.entr knows about zero by itself, and takes more than twice as long.
     logarithm = pattern.clamp(min=torch.finfo(pattern.dtype).tiny).log_()
-    return total.log() - torch.linalg.vecdot(pattern, logarithm) / total
+    return total.log() - logarithm.mul_(pattern).sum(dim=-1) / total
 
 
 statistics.register("entropy")(Statistic(lambda rows: entropy(rows.pattern), "entropy over keys", "nats"))

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
 from archaeology.capture.attention import Attention
 from archaeology.specimens.layout import TokenLayout
@@ -38,12 +37,13 @@ def layer_values(
     costly = [name for name in statistics if statistics.get(name).sampled]
     sums = _Means(batch, heads)
     step = max(1, WEIGHTS_PER_CHUNK // (batch * heads * num_keys))
-    for start in range(view.first_query, num_queries, step):
-        sums.add(cheap, view.rows(torch.arange(start, min(start + step, num_queries))))
     order = torch.randperm(num_queries - view.first_query, generator=generator)
-    sampled = view.first_query + order[:SAMPLED_ROWS].sort().values
-    for index in sampled.split(step) if costly else ():
-        sums.add(costly, view.rows(index))
+    is_sampled = torch.zeros(num_queries, dtype=torch.bool)
+    is_sampled[view.first_query + order[:SAMPLED_ROWS]] = True
+    for start in range(view.first_query, num_queries, step):
+        rows = view.rows(start, min(start + step, num_queries))
+        sums.add(cheap, rows)
+        sums.add(costly, rows.only(is_sampled[start : start + step].nonzero()[:, 0]))
     return sums.per_image(num_images)
 
 
@@ -60,12 +60,12 @@ class _View:
         """The first query that is a patch; all queries count where they are no tokens of the image."""
         return self.layout.num_prefix if self.layout is not None and self.attention.kind == "token" else 0
 
-    def rows(self, index: Int[Tensor, " query"]) -> Rows:
-        """Some rows, with negative weights (after talking heads) taken as none."""
-        contiguous = int(index[-1] - index[0]) == len(index) - 1
-        pattern = self.attention.pattern(slice(int(index[0]), int(index[-1]) + 1) if contiguous else index)
+    def rows(self, start: int, stop: int) -> Rows:
+        """The rows of some queries, with negative weights (after talking heads) taken as none."""
+        pattern = self.attention.pattern(slice(start, stop))
         if not self.attention.normalised:
             pattern = pattern.clamp(min=0)
+        index = torch.arange(start, stop)
         places = index if self.attention.kind == "token" else torch.full_like(index, -1)
         return Rows(pattern, places, self.layout, self.patch_size)
 

@@ -6,7 +6,7 @@ what attention there is. Weights must not be negative.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -34,6 +34,11 @@ class Rows:
     queries: Int[Tensor, " query"]
     layout: TokenLayout | None
     patch_size: tuple[float, float]
+
+    def only(self, index: Int[Tensor, " some"]) -> "Rows":
+        """Some of these rows, by their number among them."""
+        pattern = self.pattern[:, :, index.to(self.pattern.device)]
+        return replace(self, pattern=pattern, queries=self.queries[index])
 
 
 @dataclass(frozen=True)

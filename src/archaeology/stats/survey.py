@@ -30,7 +30,7 @@ from archaeology.stats.layer import layer_values
 from archaeology.stats.rows import statistics
 from archaeology.stats.sums import HeadSums
 
-PIXELS_PER_PASS = 4 * 224 * 224
+PIXELS_PER_PASS = 2 * 224 * 224
 
 
 @dataclass(frozen=True, eq=False)

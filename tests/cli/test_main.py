@@ -59,7 +59,7 @@ def test_help_is_quick_and_imports_no_torch(words):
         (("list", "recipe"), "did you mean 'recipes'?"),
         (("report", "nowhere"), "there is no folder nowhere"),
         (("dig", "--vit", "vit_base_patch16_224"), "timm:vit_base_patch16_224"),
-        (("dig", "--vit", "bundled:vit_cifar"), "bundled:vit_cifar10"),
+        (("dig", "--vit", "bundled:vit_cifar"), "did you mean 'vit_cifar10'"),
         (("dig", "--data", "folder:nowhere"), "nowhere"),
         (("dig", "--data", "cue_conflict", "--split", "conflicts"), "did you mean 'conflict'?"),
         (("dig", "--device", "gpu"), "device must be auto, cpu, cuda, cuda:N or mps, but got 'gpu'"),

@@ -51,7 +51,7 @@ def assert_rolls_as_the_product(made, start, **options):
 
 
 @pytest.mark.parametrize("head_fusion", ["mean", "max", "min"])
-@pytest.mark.parametrize("discard_ratio", [0, 0.3, 0.9])
+@pytest.mark.parametrize("discard_ratio", [0.0, 0.3, 0.9])
 def test_pushed_row_equals_row_of_the_whole_product(head_fusion, discard_ratio):
     made = patterns()
     class_token = torch.zeros(2, 7, dtype=torch.float64)
@@ -61,7 +61,7 @@ def test_pushed_row_equals_row_of_the_whole_product(head_fusion, discard_ratio):
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(arrays(np.float64, (3, 1, 2, 5, 5), elements=st.floats(0, 100)), st.sampled_from([0, 0.5, 0.99]))
+@given(arrays(np.float64, (3, 1, 2, 5, 5), elements=st.floats(0, 100)), st.sampled_from([0.0, 0.5, 0.99]))
 def test_any_weights_keep_the_sum_of_the_start(weights, discard_ratio):
     start = torch.full((1, 5), 0.2, dtype=torch.float64)
     made = torch.from_numpy(weights)

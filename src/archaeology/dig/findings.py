@@ -201,7 +201,7 @@ def number(value: object) -> float:
     return float("nan") if value is None else float(value)  # pyright: ignore[reportArgumentType]
 
 
-def distance_from(nothing: float, interval: Mapping[str, float]) -> float:
+def distance_from(nothing: float, interval: Row) -> float:
     """How many half-widths of its interval a value lies from `nothing`, on the side that faces it; at most 20."""
     near = interval["low"] if interval["value"] > nothing else interval["high"]
     half = abs(interval["value"] - near)

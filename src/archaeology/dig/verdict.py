@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 from scipy.stats import contingency
 
 from archaeology.core.intervals import mcnemar, paired_bootstrap, wilson
@@ -26,7 +26,7 @@ def failure_types(
     """
     both_wrong = np.where(same_prediction, "both-same", "both-different")
     vit_wrong = np.where(cnn_correct, "vit-only", both_wrong)
-    return list(np.where(vit_correct, np.where(cnn_correct, "none", "cnn-only"), vit_wrong))
+    return np.where(vit_correct, np.where(cnn_correct, "none", "cnn-only"), vit_wrong).tolist()
 
 
 def independence(
@@ -93,7 +93,7 @@ def unlabelled_verdict(same_prediction: Bool[np.ndarray, " image"]) -> dict[str,
 
 
 def choose_pairs(
-    failures: Sequence[str | None], confidence: Int[np.ndarray, " image"], count: int
+    failures: Sequence[str | None], confidence: Float[np.ndarray, " image"], count: int
 ) -> list[int]:
     """Which images to show side by side: the surest mistakes of every failure type in turn, then successes.
 

@@ -57,7 +57,7 @@ def without_weakest(
 
 
 def rolled_row(
-    patterns: Sequence[Pattern],
+    patterns: Sequence[Pattern] | Float[Tensor, "layer batch head query key"],
     start: Float[Tensor, "batch token"],
     *,
     head_fusion: str = "mean",
@@ -75,7 +75,7 @@ def rolled_row(
         The share of every input token; sums to one where `start` does.
     """
     row = start[:, None]
-    for pattern in reversed(patterns):
+    for pattern in reversed(list(patterns)):
         fused = without_weakest(fused_heads(pattern, head_fusion), discard_ratio)
         # A = (fused + I) / (its row sums): dividing the row vector first spares a pass over the matrix.
         shared = row / (fused.sum(dim=-1)[:, None] + 1)

@@ -22,7 +22,7 @@ def vit_cue_conflict() -> Recipe:
         mean=MEAN,
         std=STD,
         config=TrainConfig(
-            epochs=10,
+            epochs=14,
             batch_size=256,
             learning_rate=0.02,
             other_learning_rate=2e-3,

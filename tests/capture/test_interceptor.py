@@ -440,6 +440,7 @@ def test_training_dropout_and_random_state_are_those_of_the_model():
     torch.testing.assert_close(events[0].pattern().sum(-1), torch.ones(BATCH, HEAD, TOKEN))
 
 
+@pytest.mark.slow
 def test_exported_graphs_are_seen():
     model = Network(ROUTES["matmul"][0]).eval()
     exported = torch.export.export(model, (_tokens(),)).module()

@@ -7,6 +7,7 @@ from torch import nn
 from archaeology.capture import Attention, intercepted
 
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.slow
 
 NAMES = {
     "vit": ("ViTConfig", "ViTForImageClassification"),

@@ -32,6 +32,10 @@ def test_shares_become_percent():
     assert words.tight("95 % of 7 %") == "95\u202f% of 7\u202f%"
 
 
+def test_minus_signs_are_told_from_hyphens():
+    assert words.tight("both-same, -2.0 to (-1.0) in 3-4") == "both-same, \u22122.0 to (\u22121.0) in 3-4"
+
+
 def test_counted_things_have_their_plural():
     assert [words.plural(n, "image") for n in (0, 1, 1000)] == ["0 images", "1 image", "1,000 images"]
     assert words.plural(2, "leaf", "leaves") == "2 leaves"

@@ -1,6 +1,7 @@
 """Numbers as a report writes them: few digits, thousands apart, a real minus sign."""
 
 import math
+import re
 
 NOT_KNOWN = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -40,8 +41,8 @@ def points(share: float, decimals: int = 1) -> str:
 
 
 def tight(text: str) -> str:
-    """`text` with every percent sign kept on the line of its number."""
-    return text.replace(" %", f"{THIN}%")
+    """`text` with every percent sign kept on the line of its number, and real minus signs."""
+    return re.sub(r"(?<=[\s(])-(?=\d)", MINUS, text.replace(" %", f"{THIN}%"))
 
 
 def count(whole: int) -> str:

@@ -1,35 +1,198 @@
-"""Several small attentions side by side: each head has its own idea of what is worth looking at."""
+"""Several small attentions side by side: each head has its own idea of what is worth looking at.
 
+`vaswani2017attention`, section 3.2.2; keys shared by groups of heads are `ainslie2023gqa`. The layer owns projections,
+positions and cache; how a head attends is a mechanism, taken by name.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from archaeology.attention.softmax import attend
+from archaeology.attention.biases import Bias
+from archaeology.attention.masks import Mask, as_mask
+from archaeology.attention.mechanism import LayerShape, Mechanism, ability_for, mechanisms
+
+Heads = Float[Tensor, "batch head token dim"]
+
+
+class Rotation(Protocol):
+    """Positions that turn queries and keys, such as `Rotary`."""
+
+    def rotate(self, heads: Heads, positions: Int[Tensor, " token"]) -> Heads:
+        """Queries or keys, turned by the angles of their positions."""
+        ...
+
+
+class Cache(Protocol):
+    """Keys and values of the tokens seen before, such as `KeyValueCache`."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens were seen."""
+        ...
+
+    def append(self, key: Heads, value: Heads) -> tuple[Heads, Heads, int]:
+        """Keys and values to attend to, new ones included, and where among them the first new one lies."""
+        ...
 
 
 class MultiHeadAttention(nn.Module):
-    """Self-attention: project to queries, keys and values, attend in every head, project back.
+    """Project to queries, keys and values, attend in every head, project back.
 
-    `vaswani2017attention`, section 3.2.2.
+    Self-attention, or cross-attention to a context of its own width. Without options it is what
+    `nn.MultiheadAttention` computes.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int) -> None:
-        """Args: `embed_dim` features of a token, shared out evenly over `num_heads`."""
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        *,
+        num_key_heads: int | None = None,
+        context_dim: int | None = None,
+        mechanism: str = "softmax",
+        options: Mapping[str, Any] | None = None,
+        mask: Mask | None = None,
+        positions: Rotation | Bias | None = None,
+        num_tokens: int | None = None,
+        grid: tuple[int, int] | None = None,
+        num_prefix: int = 0,
+    ) -> None:
+        """Build with fresh weights.
+
+        Args:
+            embed_dim: Features of a token, shared out evenly over the heads.
+            num_heads: Heads of the queries.
+            num_key_heads: Heads of keys and values, each shared by a group of query heads; as many if None.
+            context_dim: Features of a context token, for cross-attention; None for self-attention.
+            mechanism: A registered mechanism.
+            options: What to build it with.
+            mask: Who may look at whom in every pass, beside what a pass is given.
+            positions: Turns queries and keys (`Rotary`) or adds to their scores (`Alibi`, `RelativeBias`).
+            num_tokens: Length of the sequences, for mechanisms that depend on it.
+            grid: Rows and columns of the patches, likewise.
+            num_prefix: Tokens before the grid, likewise.
+
+        Raises:
+            ValueError: If sizes do not fit, or the mechanism does not support what is asked for.
+        """
         super().__init__()
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"num_heads must divide embed_dim, but got {embed_dim=}, {num_heads=}.")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        num_key_heads = num_heads if num_key_heads is None else num_key_heads
+        if num_key_heads < 1 or num_heads % num_key_heads:
+            raise ValueError(f"num_key_heads must divide num_heads, but got {num_heads=}, {num_key_heads=}.")
+        self.num_heads, self.num_key_heads, self.head_dim = num_heads, num_key_heads, embed_dim // num_heads
+        self.mask, self.positions = mask, positions
+        is_causal = mask is not None and any(ability_for(term) == "causal" for term in mask.terms())
+        shape = LayerShape(num_heads, self.head_dim, num_tokens, grid, num_prefix, is_causal)
+        self.mechanism = build_mechanism(mechanism, shape, options or {})
+        self._check_support(context_dim is not None)
+        shared = self.mechanism.shares_query_and_key
+        self.parts = (num_heads, *((num_key_heads,) * (1 if shared else 2)))
+        if context_dim is None:
+            self.qkv = nn.Linear(embed_dim, sum(self.parts) * self.head_dim)
+        else:
+            self.q = nn.Linear(embed_dim, embed_dim)
+            self.kv = nn.Linear(context_dim, 2 * num_key_heads * self.head_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, tokens: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch token embed"]:
-        """Every token gathers from all tokens."""
-        query, key, value = rearrange(
-            self.qkv(tokens),
-            "batch token (part head dim) -> part batch head token dim",
-            part=3,
-            head=self.num_heads,
+    def _check_support(self, is_cross: bool) -> None:
+        """Raise now, not in the first pass, if the mechanism cannot do what the layer is built for."""
+        has_bias = isinstance(self.positions, Bias)
+        self.mechanism.require(
+            {"grouped": self.num_key_heads != self.num_heads, "cross": is_cross, "bias": has_bias}
         )
-        return self.proj(
-            rearrange(attend(query, key, value), "batch head token dim -> batch token (head dim)")
-        )
+        for term in () if self.mask is None else self.mask.terms():
+            self.mechanism.require({ability_for(term): True})
+        if is_cross and self.positions is not None:
+            raise ValueError("positions belong to self-attention, but context_dim was given too; leave one out.")
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch token embed"],
+        context: Float[Tensor, "batch key context"] | None = None,
+        *,
+        mask: Mask | Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch token embed"]:
+        """Every token gathers from all tokens, or from the context.
+
+        Args:
+            tokens: What looks.
+            context: What is looked at, in cross-attention.
+            mask: Who may look at whom in this pass, for example `padding(valid)`.
+            cache: Keys and values of earlier tokens; takes up the new ones.
+
+        Raises:
+            ValueError: If a context is missing or not expected, or the mechanism lacks what is asked for.
+        """
+        query, key, value, given = self._prepare(tokens, context, mask, cache)
+        answer = self.mechanism(query, key, value, **given)
+        return self.proj(rearrange(answer, "batch head token dim -> batch token (head dim)"))
+
+    def pattern(
+        self,
+        tokens: Float[Tensor, "batch token embed"],
+        context: Float[Tensor, "batch key context"] | None = None,
+        *,
+        mask: Mask | Tensor | None = None,
+        rows: Int[Tensor, " row"] | None = None,
+        heads: Int[Tensor, " asked"] | None = None,
+    ) -> Float[Tensor, "batch asked row key"]:
+        """Who looks at whom: the pattern of the asked rows and heads, computed beside the pass, which it leaves alone."""
+        query, key, _, given = self._prepare(tokens, context, mask, None)
+        return self.mechanism.pattern(query, key, rows=rows, heads=heads, **given)
+
+    def _prepare(
+        self, tokens: Tensor, context: Tensor | None, mask: Mask | Tensor | None, cache: Cache | None
+    ) -> tuple[Heads, Heads, Heads, dict[str, Any]]:
+        query, key, value = self._project(tokens, context)
+        start = 0 if cache is None else cache.length
+        if isinstance(self.positions, Bias) or self.positions is None:
+            bias = self.positions
+        else:
+            bias, turns = None, torch.arange(start, start + tokens.shape[1], device=tokens.device)
+            shared = key is query
+            query = self.positions.rotate(query, turns)
+            key = query if shared else self.positions.rotate(key, turns)
+        offset = 0
+        if cache is not None:
+            self.mechanism.require({"cache": True})
+            key, value, offset = cache.append(key, value)
+        given = as_mask(mask, offset)
+        joint = given if self.mask is None else self.mask if given is None else self.mask & given
+        return query, key, value, {"mask": joint, "bias": bias, "query_offset": offset}
+
+    def _project(self, tokens: Tensor, context: Tensor | None) -> tuple[Heads, Heads, Heads]:
+        if hasattr(self, "qkv") != (context is None):
+            expected = "no context" if context is not None else "a context"
+            raise ValueError(
+                f"this layer expects {expected}: cross-attention is built with context_dim, self-attention "
+                f"without, but got context {None if context is None else tuple(context.shape)}."
+            )
+        dim = self.head_dim
+        if context is None:
+            parts = self.qkv(tokens).split([heads * dim for heads in self.parts], dim=-1)
+        else:
+            parts = (self.q(tokens), *self.kv(context).chunk(2, dim=-1))
+        split = [rearrange(part, "batch token (head dim) -> batch head token dim", dim=dim) for part in parts]
+        return split[0], split[-2] if len(split) == 3 else split[0], split[-1]
+
+
+def build_mechanism(name: str, shape: LayerShape, options: Mapping[str, Any]) -> Mechanism:
+    """The mechanism called `name`, for a layer of `shape`.
+
+    Raises:
+        UnknownNameError: If no mechanism has that name.
+        ValueError: If it does not take one of the `options`, or needs to know more of the shape.
+    """
+    kind = mechanisms.get(name)
+    try:
+        return kind.build(shape, **options)
+    except TypeError as error:
+        raise ValueError(f"{name} attention cannot be built with {dict(options)}: {error}.") from error

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from archaeology.core.memory import RETURNING
+
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 OUTPUT = Path("build") / "bench"
@@ -113,23 +115,6 @@ def seconds(
     return tuple(averages.median(times) for times in taken)
 
 
-def peak_mebibytes(run: Callable[[], object]) -> float:
-    """How far resident memory rises above its level at the start while `run` runs; Linux only.
-
-    The kernel's own high-water mark is set back first, so nothing between two samples is missed.
-    """
-    gc.collect()
-    start = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    run()
-    return (_status("VmHWM") - start) / 1024
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
 def in_child(module: str, given: Setting, measure: str) -> float:
     """A number that a fresh process of `module` prints last when asked to `measure` something.
 
@@ -137,10 +122,9 @@ def in_child(module: str, given: Setting, measure: str) -> float:
     allocator does not hide what the next one needs; the same for both sides.
     """
     command = [sys.executable, "-m", module, "--measure", measure, "--threads", str(given.threads)]
-    surroundings = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
     done = subprocess.run(
         command + (["--small"] if given.small else []),
-        env=surroundings,
+        env=os.environ | RETURNING,
         capture_output=True,
         text=True,
         check=False,

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTForImageClassification
 
+from archaeology.core.memory import peak_mebibytes
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.specimen import Specimen
 from archaeology.stats.distance import patch_distances
 from archaeology.stats.survey import images_per_pass, survey_heads
-from benchmarks._side_by_side import Setting, comparison, in_child, peak_mebibytes, report, seconds, setting
+from benchmarks._side_by_side import Setting, comparison, in_child, report, seconds, setting
 
 NAMES = ("entropy", "distance", "participation", "largest_weight", "class_token_mass")
 SAMPLED_ROWS = 8

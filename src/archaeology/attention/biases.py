@@ -51,5 +51,7 @@ def as_bias(bias: Bias | Tensor | None, query_offset: int = 0) -> Bias | None:
             "into mask."
         )
     if bias.ndim not in (2, 4):
-        raise ValueError(f"bias must be (query, key) or (batch, head, query, key), but got {tuple(bias.shape)}.")
+        raise ValueError(
+            f"bias must be (query, key) or (batch, head, query, key), but got {tuple(bias.shape)}."
+        )
     return DenseBias(bias if bias.ndim == 4 else bias[None, None], query_offset)

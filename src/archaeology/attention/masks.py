@@ -28,7 +28,9 @@ class Spans:
     last: Int[Tensor, "*block"]
 
     @staticmethod
-    def of(num_tokens: int, block_size: int, *, offset: int = 0, device: torch.device | None = None) -> "Spans":
+    def of(
+        num_tokens: int, block_size: int, *, offset: int = 0, device: torch.device | None = None
+    ) -> "Spans":
         """Blocks of `block_size` tokens, the last one perhaps shorter, counted from position `offset`."""
         first = torch.arange(0, num_tokens, block_size, device=device)
         last = (first + block_size - 1).clamp(max=num_tokens - 1)
@@ -52,8 +54,8 @@ class BlockMap:
 class Reach:
     """The most positions that any query may look back and ahead; infinite where there is no bound."""
 
-    back: float = math.inf
-    ahead: float = math.inf
+    back: int | float = math.inf
+    ahead: int | float = math.inf
 
 
 class Mask(ABC):
@@ -197,8 +199,8 @@ def _inherit(mask: Mask, left: Mask, right: Mask) -> None:
 class Band(Mask):
     """Keys at most `back` positions before the query and at most `ahead` after it."""
 
-    back: float
-    ahead: float
+    back: int | float
+    ahead: int | float
     by_distance = True
 
     def allows(self, batch: Index, head: Index, query: Index, key: Index) -> Allowed:

@@ -126,7 +126,9 @@ class Mechanism(nn.Module, ABC):
     ) -> Tensor:
         """The answer, with arguments that `forward` has checked."""
 
-    def check(self, query: Tensor, key: Tensor, mask: Mask | None, bias: Bias | None, query_offset: int) -> None:
+    def check(
+        self, query: Tensor, key: Tensor, mask: Mask | None, bias: Bias | None, query_offset: int
+    ) -> None:
         """Raise unless the mechanism supports what it is asked for."""
         self.require(
             {

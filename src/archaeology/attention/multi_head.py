@@ -5,7 +5,7 @@ positions and cache; how a head attends is a mechanism, taken by name.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -13,12 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from archaeology.attention.biases import Bias
+from archaeology.attention.cache import check_reach
 from archaeology.attention.masks import Mask, as_mask
 from archaeology.attention.mechanism import LayerShape, Mechanism, ability_for, mechanisms
 
 Heads = Float[Tensor, "batch head token dim"]
 
 
+@runtime_checkable
 class Rotation(Protocol):
     """Positions that turn queries and keys, such as `Rotary`."""
 
@@ -27,12 +29,18 @@ class Rotation(Protocol):
         ...
 
 
+@runtime_checkable
 class Cache(Protocol):
     """Keys and values of the tokens seen before, such as `KeyValueCache`."""
 
     @property
     def length(self) -> int:
         """How many tokens were seen."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens are kept; None for all."""
         ...
 
     def append(self, key: Heads, value: Heads) -> tuple[Heads, Heads, int]:
@@ -110,7 +118,9 @@ class MultiHeadAttention(nn.Module):
         for term in () if self.mask is None else self.mask.terms():
             self.mechanism.require({ability_for(term): True})
         if is_cross and self.positions is not None:
-            raise ValueError("positions belong to self-attention, but context_dim was given too; leave one out.")
+            raise ValueError(
+                "positions belong to self-attention, but context_dim was given too; leave one out."
+            )
 
     def forward(
         self,
@@ -144,7 +154,7 @@ class MultiHeadAttention(nn.Module):
         rows: Int[Tensor, " row"] | None = None,
         heads: Int[Tensor, " asked"] | None = None,
     ) -> Float[Tensor, "batch asked row key"]:
-        """Who looks at whom: the pattern of the asked rows and heads, computed beside the pass, which it leaves alone."""
+        """Who looks at whom: the pattern of the asked rows and heads, computed beside the pass."""
         query, key, _, given = self._prepare(tokens, context, mask, None)
         return self.mechanism.pattern(query, key, rows=rows, heads=heads, **given)
 
@@ -163,6 +173,8 @@ class MultiHeadAttention(nn.Module):
         offset = 0
         if cache is not None:
             self.mechanism.require({"cache": True})
+            masks = (self.mask, as_mask(mask), self.mechanism.structure(start + tokens.shape[1], tokens.device))
+            check_reach(cache.window, [part for part in masks if part is not None], bias)
             key, value, offset = cache.append(key, value)
         given = as_mask(mask, offset)
         joint = given if self.mask is None else self.mask if given is None else self.mask & given

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from archaeology.attention.biases import Bias, as_bias
+from archaeology.attention.biases import Bias, DenseBias, as_bias
 from archaeology.attention.kernels import Problem, choose, kernels
 from archaeology.attention.kernels.reference import pattern as reference_pattern
 from archaeology.attention.masks import DenseMask, Mask, Padding, as_mask
@@ -68,23 +68,28 @@ def posed(
         raise ValueError(f"dropout must be a share in [0, 1], but got {dropout}.")
     if query_offset < 0:
         raise ValueError(f"query_offset must be 0 or more, but got {query_offset}.")
-    mask = as_mask(mask, query_offset)
-    batch, heads, queries, dim = query.shape
-    expected = (batch, heads, queries, key.shape[2])
-    for name, matrix in (("mask", mask), ("bias", as_bias(bias, query_offset))):
-        shape = getattr(getattr(matrix, "matrix", None), "shape", None)
-        if shape is not None and any(
-            size not in (full, 1) or (axis > 1 and size != full)
-            for axis, (size, full) in enumerate(zip(shape, expected, strict=True))
-        ):
-            raise ValueError(
-                f"{name} must be (batch, head, query, key) = {expected}, with 1 for a batch or head that all "
-                f"share, but got {tuple(shape)}."
-            )
-    for unseen in _unseen(mask, key):
+    claim, numbers = as_mask(mask, query_offset), as_bias(bias, query_offset)
+    expected = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+    _check_matrix("mask", claim, expected)
+    _check_matrix("bias", numbers, expected)
+    for unseen in _unseen(claim, key):
         key, value = key.masked_fill(unseen, 0), value.masked_fill(unseen, 0)
-    scale = dim**-0.5 if scale is None else scale
-    return Problem(query, key, value, mask, as_bias(bias, query_offset), scale, dropout, query_offset)
+    factor = float(query.shape[3]) ** -0.5 if scale is None else scale
+    return Problem(query, key, value, claim, numbers, factor, dropout, query_offset)
+
+
+def _check_matrix(name: str, given: Mask | Bias | None, expected: tuple[int, ...]) -> None:
+    """Raise unless a mask or bias that is a matrix has the expected shape, or 1 for batch or head."""
+    if not isinstance(given, DenseMask | DenseBias):
+        return
+    shape = tuple(given.matrix.shape)
+    if shape[2:] != expected[2:] or any(
+        size not in (1, full) for size, full in zip(shape, expected, strict=True)
+    ):
+        raise ValueError(
+            f"{name} must be (batch, head, query, key) = {expected}, with 1 for a batch or head that all "
+            f"share, but got {shape}."
+        )
 
 
 def _unseen(mask: Mask | None, key: Tensor) -> list[Tensor]:

@@ -20,14 +20,15 @@ def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
     problem = problem.with_repeated_keys()
     scores = (problem.query * problem.scale) @ problem.key.transpose(-2, -1)
     addend = joined(problem)
-    if addend is None:
+    if addend is not None:
+        is_mask = addend.dtype == torch.bool
+        scores = scores if is_mask else scores + addend
+        forbidden = ~addend if is_mask else scores == float("-inf")
+        # Finite, so that a row without keys is even, and not NaN, before it is wiped out below.
+        scores = scores.masked_fill(forbidden, torch.finfo(scores.dtype).min)
         weights = scores.softmax(dim=-1)
-    elif addend.dtype == torch.bool:
-        lowest = torch.finfo(scores.dtype).min  # finite, so that a row without keys is no NaN before it is zeroed
-        weights = scores.masked_fill(~addend, lowest).softmax(dim=-1).masked_fill(~addend, 0)
+        if bool(forbidden.all(dim=-1).any()):
+            weights = weights.masked_fill(forbidden, 0)
     else:
-        scores = scores + addend
-        forbidden = scores == float("-inf")
-        lowest = torch.finfo(scores.dtype).min
-        weights = scores.masked_fill(forbidden, lowest).softmax(dim=-1).masked_fill(forbidden, 0)
+        weights = scores.softmax(dim=-1)
     return F.dropout(weights.to(problem.value.dtype), problem.dropout) @ problem.value

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from archaeology.attention.biases import Bias, DenseBias
@@ -127,11 +127,11 @@ class Problem:
         return replace(self, key=key, value=repeat(self.value, pattern, group=self.group))
 
 
-def grouped(tensor: Tensor, group: int) -> Float[Tensor, "batch key_head group_query dim"]:
+def grouped(tensor: Tensor, group: int) -> Shaped[Tensor, "batch key_head group_query dim"]:
     """Queries of a group laid end to end, so that one product serves them all."""
     return rearrange(tensor, "batch (head group) query dim -> batch head (group query) dim", group=group)
 
 
-def ungrouped(tensor: Tensor, group: int) -> Float[Tensor, "batch head query dim"]:
+def ungrouped(tensor: Tensor, group: int) -> Shaped[Tensor, "batch head query dim"]:
     """Back from `grouped`."""
     return rearrange(tensor, "batch head (group query) dim -> batch (head group) query dim", group=group)

@@ -14,7 +14,7 @@ from torch import Tensor
 from archaeology.capture.contraction import Hints
 
 Kind = Literal["token", "window", "pool", "channel", "cross"]
-Route = Literal["sdpa", "softmax"]
+Route = Literal["sdpa", "softmax", "mechanism"]
 Rows = Tensor | slice | None
 
 FEW_QUERIES = 8
@@ -27,7 +27,8 @@ class Attention:
     Attributes:
         index: Number in the pass, from 0. A pass is one outermost call of the model or of a part of it.
         module: Dotted path of the innermost module that ran it.
-        route: "sdpa" where PyTorch's fused attention did it, "softmax" where the model multiplied by itself.
+        route: "sdpa" where PyTorch's fused attention did it, "softmax" where the model multiplied by itself,
+            "mechanism" where one of `archaeology.attention` did.
         kind: "token" (all tokens look at each other), "window" (several groups of tokens per image, laid into
             the batch), "pool" (few queries, such as class attention), "cross" (other tokens look than are
             looked at), "channel" (features of a head look at each other).

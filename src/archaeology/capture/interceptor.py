@@ -1,12 +1,13 @@
 """Read attention where every model computes it: in PyTorch's own calls, with the model left as it is.
 
 Inside `intercepted(model, on_attention)` one `TorchFunctionMode` sees every call of a PyTorch function, above
-autograd, and recognises softmax attention on three routes:
+autograd, and recognises attention on four routes:
 
 * `F.scaled_dot_product_attention` computes its output as ever; probabilities are recomputed when asked.
 * `F.multi_head_attention_forward` (`nn.MultiheadAttention`) runs its own code with the mode still on, so
   that the attention inside is seen. Its native fast path steps aside by itself while any mode is on.
 * A `softmax` whose result later multiplies values (`@`, `bmm`, `baddbmm`, `einsum`) is followed until then.
+* A mechanism of `archaeology.attention` hands itself over whole, and says which pattern it implies.
 
 Not seen, because no such call is made in Python: models made by `torch.jit`, regions compiled by
 `torch.compile`, `flex_attention`, a softmax written out as exp and sum, and values weighted by `*` and `sum`
@@ -31,12 +32,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from archaeology.attention.mechanism import Mechanism
 from archaeology.capture.attention import Attention, Rows, kind_of
 from archaeology.capture.calls import Call
 from archaeology.capture.contraction import Hints
 from archaeology.capture.edit import Edit, HeadEdit, PatternEdit
 from archaeology.capture.follow import PRODUCTS, SOFTMAX, Followed, Trace, is_weight
 from archaeology.capture.fused import fused_call
+from archaeology.capture.mechanism import mechanism_call
 from archaeology.capture.product import Product, product_of
 from archaeology.capture.running import Running, watching
 
@@ -109,6 +112,8 @@ class _Interceptor(TorchFunctionMode):
             self.passes_begun, self.num_seen = self.running.num_passes, 0
             self.followed.clear()
         name = _name(func)
+        if func is Mechanism.forward:
+            return self._mechanism(func, args, kwargs)
         if name == "scaled_dot_product_attention":
             return self._fused(func, args, kwargs)
         if name == "multi_head_attention_forward":
@@ -129,6 +134,18 @@ class _Interceptor(TorchFunctionMode):
         run = partial(func, *args, **kwargs)
         call = fused_call(run, args, kwargs, self._hints())
         return self._attend(call, Trace(axis=-1, normalised=True, event=self._next()))
+
+    def _mechanism(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        call = mechanism_call(partial(func, *args, **kwargs), args, kwargs)
+        trace = Trace(axis=-1, normalised=call.mechanism.facts.rows_sum_to_one, event=self._next())
+        frames = self.running.frames
+        if len(frames) == 1 or frames[-1].module is not call.mechanism:
+            return self._attend(call, trace)
+        inner = frames.pop()  # it is the layer around the mechanism that attends
+        try:
+            return self._attend(call, trace)
+        finally:
+            frames.append(inner)
 
     def _multi_head(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run PyTorch's own function, told that nobody is looking, while we do."""

@@ -1,5 +1,11 @@
 """Attention from first principles: one mechanism per file, on `(batch, head, token, dim)`."""
 
+from archaeology.attention.cache import KeyValueCache as KeyValueCache
+from archaeology.attention.cache import SlidingCache as SlidingCache
+from archaeology.attention.entmax import Entmax15 as Entmax15
+from archaeology.attention.latent import LatentAttention as LatentAttention
+from archaeology.attention.latent import LatentCache as LatentCache
+from archaeology.attention.layers import layers as layers
 from archaeology.attention.masks import band as band
 from archaeology.attention.masks import band_of as band_of
 from archaeology.attention.masks import causal as causal
@@ -11,3 +17,4 @@ from archaeology.attention.positions import POSITIONS as POSITIONS
 from archaeology.attention.positions import grid_positions as grid_positions
 from archaeology.attention.softmax import Softmax as Softmax
 from archaeology.attention.softmax import attend as attend
+from archaeology.attention.sparsemax import Sparsemax as Sparsemax

@@ -126,6 +126,10 @@ class Mechanism(nn.Module, ABC):
     ) -> Tensor:
         """The answer, with arguments that `forward` has checked."""
 
+    def structure(self, num_tokens: int, device: torch.device) -> Mask | None:
+        """The mask that the mechanism itself brings for sequences of `num_tokens`, where it is one."""
+        return None
+
     def check(
         self, query: Tensor, key: Tensor, mask: Mask | None, bias: Bias | None, query_offset: int
     ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from archaeology.attention.masks import Mask, as_mask
 from archaeology.attention.mechanism import LayerShape, Mechanism, ability_for, mechanisms
 
 Heads = Float[Tensor, "batch head token dim"]
+KeyHeads = Float[Tensor, "batch key_head key dim"]
 
 
 @runtime_checkable
@@ -43,7 +45,9 @@ class Cache(Protocol):
         """How many tokens are kept; None for all."""
         ...
 
-    def append(self, key: Heads, value: Heads) -> tuple[Heads, Heads, int]:
+    def append(
+        self, key: Heads, value: Float[Tensor, "batch head token value_dim"]
+    ) -> tuple[Float[Tensor, "batch head all dim"], Float[Tensor, "batch head all value_dim"], int]:
         """Keys and values to attend to, new ones included, and where among them the first new one lies."""
         ...
 
@@ -54,6 +58,8 @@ class MultiHeadAttention(nn.Module):
     Self-attention, or cross-attention to a context of its own width. Without options it is what
     `nn.MultiheadAttention` computes.
     """
+
+    positions: Rotation | Bias | None
 
     def __init__(
         self,
@@ -129,6 +135,7 @@ class MultiHeadAttention(nn.Module):
         *,
         mask: Mask | Tensor | None = None,
         cache: Cache | None = None,
+        places: Float[Tensor, "*batch token embed"] | None = None,
     ) -> Float[Tensor, "batch token embed"]:
         """Every token gathers from all tokens, or from the context.
 
@@ -137,11 +144,13 @@ class MultiHeadAttention(nn.Module):
             context: What is looked at, in cross-attention.
             mask: Who may look at whom in this pass, for example `padding(valid)`.
             cache: Keys and values of earlier tokens; takes up the new ones.
+            places: Position features, added to what queries and keys are made of and not to the values
+                (`carion2020end`): they say where to look, and do not get into the answer.
 
         Raises:
             ValueError: If a context is missing or not expected, or the mechanism lacks what is asked for.
         """
-        query, key, value, given = self._prepare(tokens, context, mask, cache)
+        query, key, value, given = self._prepare(tokens, context, mask, cache, places)
         answer = self.mechanism(query, key, value, **given)
         return self.proj(rearrange(answer, "batch head token dim -> batch token (head dim)"))
 
@@ -151,36 +160,46 @@ class MultiHeadAttention(nn.Module):
         context: Float[Tensor, "batch key context"] | None = None,
         *,
         mask: Mask | Tensor | None = None,
+        places: Float[Tensor, "*batch token embed"] | None = None,
         rows: Int[Tensor, " row"] | None = None,
         heads: Int[Tensor, " asked"] | None = None,
     ) -> Float[Tensor, "batch asked row key"]:
         """Who looks at whom: the pattern of the asked rows and heads, computed beside the pass."""
-        query, key, _, given = self._prepare(tokens, context, mask, None)
+        query, key, _, given = self._prepare(tokens, context, mask, None, places)
         return self.mechanism.pattern(query, key, rows=rows, heads=heads, **given)
 
     def _prepare(
-        self, tokens: Tensor, context: Tensor | None, mask: Mask | Tensor | None, cache: Cache | None
-    ) -> tuple[Heads, Heads, Heads, dict[str, Any]]:
-        query, key, value = self._project(tokens, context)
+        self,
+        tokens: Tensor,
+        context: Tensor | None,
+        mask: Mask | Tensor | None,
+        cache: Cache | None,
+        places: Tensor | None,
+    ) -> tuple[Heads, KeyHeads, KeyHeads, dict[str, Any]]:
+        query, key, value = self._project(tokens, context, places)
         start = 0 if cache is None else cache.length
-        if isinstance(self.positions, Bias) or self.positions is None:
-            bias = self.positions
-        else:
-            bias, turns = None, torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        bias = self.positions if isinstance(self.positions, Bias) else None
+        if isinstance(self.positions, Rotation):
+            numbers = torch.arange(start, start + tokens.shape[1], device=tokens.device)
             shared = key is query
-            query = self.positions.rotate(query, turns)
-            key = query if shared else self.positions.rotate(key, turns)
+            query = self.positions.rotate(query, numbers)
+            key = query if shared else self.positions.rotate(key, numbers)
         offset = 0
         if cache is not None:
             self.mechanism.require({"cache": True})
-            masks = (self.mask, as_mask(mask), self.mechanism.structure(start + tokens.shape[1], tokens.device))
+            if context is not None:
+                raise ValueError("a cache belongs to self-attention, but got a context too; leave one out.")
+            structure = self.mechanism.structure(start + tokens.shape[1], tokens.device)
+            masks = (self.mask, as_mask(mask), structure)
             check_reach(cache.window, [part for part in masks if part is not None], bias)
             key, value, offset = cache.append(key, value)
         given = as_mask(mask, offset)
         joint = given if self.mask is None else self.mask if given is None else self.mask & given
         return query, key, value, {"mask": joint, "bias": bias, "query_offset": offset}
 
-    def _project(self, tokens: Tensor, context: Tensor | None) -> tuple[Heads, Heads, Heads]:
+    def _project(
+        self, tokens: Tensor, context: Tensor | None, places: Tensor | None
+    ) -> tuple[Heads, KeyHeads, KeyHeads]:
         if hasattr(self, "qkv") != (context is None):
             expected = "no context" if context is not None else "a context"
             raise ValueError(
@@ -188,10 +207,19 @@ class MultiHeadAttention(nn.Module):
                 f"without, but got context {None if context is None else tuple(context.shape)}."
             )
         dim = self.head_dim
-        if context is None:
+        if context is not None:
+            if places is not None:
+                raise ValueError("places belong to self-attention, but got a context too; leave one out.")
+            parts = (self.q(tokens), *self.kv(context).chunk(2, dim=-1))
+        elif places is None:
             parts = self.qkv(tokens).split([heads * dim for heads in self.parts], dim=-1)
         else:
-            parts = (self.q(tokens), *self.kv(context).chunk(2, dim=-1))
+            split_at = [sum(self.parts[:-1]) * dim, self.parts[-1] * dim]
+            matching, value = zip(self.qkv.weight.split(split_at), self.qkv.bias.split(split_at), strict=True)
+            matched = F.linear(tokens + places, *matching).split(
+                [heads * dim for heads in self.parts[:-1]], -1
+            )
+            parts = (*matched, F.linear(tokens, *value))
         split = [rearrange(part, "batch token (head dim) -> batch head token dim", dim=dim) for part in parts]
         return split[0], split[-2] if len(split) == 3 else split[0], split[-1]
 

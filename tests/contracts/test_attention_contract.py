@@ -21,7 +21,7 @@ SHAPE = LayerShape(num_heads=HEADS, head_dim=DIM, num_tokens=TOKENS, grid=GRID)
 # Options that make a mechanism do at 15 tokens what it does at thousands.
 OPTIONS: dict[str, dict[str, Any]] = {}
 # Which mechanisms treat all places alike, so that shuffled tokens give shuffled answers.
-EQUIVARIANT = {"softmax"}
+EQUIVARIANT = {"softmax", "sparsemax", "entmax15"}
 
 
 def built(name: str, **shape: Any) -> Mechanism:

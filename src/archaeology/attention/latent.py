@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from archaeology.attention.cache import Shelf
 from archaeology.attention.layers import layers
 from archaeology.attention.masks import Mask, as_mask
-from archaeology.attention.mechanism import Facts
+from archaeology.attention.mechanism import Ability, Facts
 from archaeology.attention.multi_head import Rotation
 from archaeology.attention.softmax import Softmax
 
@@ -66,6 +66,7 @@ class LatentCache:
 class LatentAttention(nn.Module):
     """Attention whose keys and values unfold from a small latent; it decodes from a cache of latents."""
 
+    supports: ClassVar[frozenset[Ability]] = frozenset({"causal", "padding", "mask", "cache"})
     facts: ClassVar[Facts] = Facts(
         title="Multi-head latent attention",
         formula="softmax((Q U_K C^T + Q_R K_R^T) / sqrt(d + d_R)) C U_V",

@@ -21,7 +21,7 @@ SHAPE = LayerShape(num_heads=HEADS, head_dim=DIM, num_tokens=TOKENS, grid=GRID)
 # Options that make a mechanism do at 15 tokens what it does at thousands.
 OPTIONS: dict[str, dict[str, Any]] = {}
 # Which mechanisms treat all places alike, so that shuffled tokens give shuffled answers.
-EQUIVARIANT = {"softmax", "sparsemax", "entmax15"}
+EQUIVARIANT = {"softmax", "sparsemax", "entmax15", "linear", "performer"}
 
 
 def built(name: str, **shape: Any) -> Mechanism:

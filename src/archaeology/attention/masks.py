@@ -115,7 +115,7 @@ class Mask(ABC):
         return self.allows(batch, head, query, key)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Both(Mask):
     """Allowed by both."""
 
@@ -144,7 +144,7 @@ class Both(Mask):
         return self.left.terms() + self.right.terms()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Either(Mask):
     """Allowed by at least one."""
 
@@ -169,7 +169,7 @@ class Either(Mask):
         return Reach(max(left.back, right.back), max(left.ahead, right.ahead))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Not(Mask):
     """Allowed where the other mask forbids."""
 
@@ -301,6 +301,29 @@ def padding(valid: Bool[Tensor, "batch key"]) -> Mask:
     if valid.ndim != 2:
         raise ValueError(f"valid must be (batch, key), but got {tuple(valid.shape)}.")
     return Padding(valid)
+
+
+def valid_tokens(mask: Mask | None, key: Tensor) -> Bool[Tensor, "batch key"] | None:
+    """Which keys are real, by all `padding` that the mask holds; None if it holds none.
+
+    Raises:
+        ValueError: If a padding is not for as many examples and keys as there are.
+    """
+    found, expected = None, (key.shape[0], key.shape[2])
+    for term in () if mask is None else mask.terms():
+        if isinstance(term, Padding):
+            if term.valid.shape != expected:
+                raise ValueError(f"valid must be (batch, key) = {expected}, but got {tuple(term.valid.shape)}.")
+            found = term.valid if found is None else found & term.valid
+    return found
+
+
+def wiped(key: Tensor, value: Tensor, valid: Bool[Tensor, "batch key"] | None) -> tuple[Tensor, Tensor]:
+    """Keys and values with zeros where no token is real: zero times a NaN there would still be NaN."""
+    if valid is None:
+        return key, value
+    padded = ~valid[:, None, :, None]
+    return key.masked_fill(padded, 0), value.masked_fill(padded, 0)
 
 
 class DenseMask(Mask):

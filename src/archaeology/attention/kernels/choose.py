@@ -1,17 +1,52 @@
-"""Which kernel is fastest for a problem; all give the same answer."""
+"""Which kernel is fastest for a problem; all give the same answer.
 
+What is compared is how many scores each would compute. Measured on a CPU, a score costs the structured kernels
+no more than PyTorch's, but every head costs them some calls, worth `OVERHEAD` scores: below about 250 tokens the
+whole matrix is always faster.
+"""
+
+import math
+
+from archaeology.attention.kernels.band import block_size, sliding
+from archaeology.attention.kernels.blocks import plan_for
+from archaeology.attention.kernels.fused import is_plainly_causal
 from archaeology.attention.kernels.problem import Problem
+from archaeology.attention.masks import DenseMask
 
 MATMUL_LIMIT = 4096  # keys above which writing the pattern down costs more than it saves
+OVERHEAD = 50_000  # scores that could be computed while a structured kernel is called for one head
+MARGIN = {"band": 1.1, "blocks": 1.4}  # how much dearer a score of the kernel may be: gathering copies keys
 
 
 def choose(problem: Problem) -> str:
     """The name of the kernel to use.
 
-    In bfloat16 training on a CPU, plain products beat PyTorch's fused kernel, whose backward pass is slow there;
-    everywhere else the fused kernel is as fast and needs less memory.
+    Windows and sparse blocks where the mask leaves little enough to look at. Else, in bfloat16 training on a CPU,
+    plain products, for the backward pass of PyTorch's fused kernel is slow there; everywhere else the fused kernel
+    is as fast and needs less memory.
     """
-    is_cpu, is_half = problem.query.device.type == "cpu", problem.query.element_size() == 2
-    if is_cpu and is_half and problem.needs_gradient and problem.key.shape[2] <= MATMUL_LIMIT:
+    if problem.query.device.type != "cpu":
+        return "fused"
+    structured = sparse(problem)
+    if structured is not None:
+        return structured
+    is_half = problem.query.element_size() == 2
+    if is_half and problem.needs_gradient and problem.key.shape[2] <= MATMUL_LIMIT:
         return "matmul"
     return "fused"
+
+
+def sparse(problem: Problem) -> str | None:
+    """The structured kernel that computes few enough scores to be the fastest, if there is one."""
+    dense = problem.query.shape[2] * problem.key.shape[2]
+    if problem.mask is None or dense <= OVERHEAD or is_plainly_causal(problem):
+        return None
+    reach = problem.mask.reach()
+    if math.isfinite(reach.back) and math.isfinite(reach.ahead):
+        layout = sliding(problem, block_size(problem))
+        pairs, kernel = layout.num_blocks * layout.block * layout.seen, "band"
+    elif any(isinstance(term, DenseMask) for term in problem.mask.terms()):
+        return None  # nothing is known of its blocks, and remembering a plan would keep the matrix alive
+    else:
+        pairs, kernel = plan_for(problem).pairs, "blocks"
+    return kernel if dense >= MARGIN[kernel] * pairs + OVERHEAD else None

@@ -12,7 +12,7 @@ from PIL import Image
 
 from archaeology.core.errors import UnknownNameError
 from archaeology.models import build
-from archaeology.recipes import recipes, run_recipe
+from archaeology.recipes import Recipe, recipes, run_recipe
 from archaeology.recipes.run import accuracy, augmented_batches
 from archaeology.specimens.run import load_run
 from archaeology.specimens.specimen import Specimen
@@ -88,6 +88,8 @@ def test_every_recipe_builds_and_starts():
     for name in recipes:
         recipe = recipes.get(name)()
         assert recipes.get(name).__doc__
+        if not isinstance(recipe, Recipe):
+            continue  # sequences have tests of their own
         model = build(recipe.architecture, {**recipe.arguments, "num_classes": 8})
         size = recipe.arguments["image_size"]
         before = {key: tensor.clone() for key, tensor in model.state_dict().items()}

@@ -1,7 +1,6 @@
 """`archaeology train RECIPE`: from a recipe's name to a checkpoint folder."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,7 +39,7 @@ class TrainArguments(BaseModel):
 
 
 def run(words: Sequence[str]) -> int:
-    """Train and print the accuracy and the folder."""
+    """Train and print what was reached and the folder."""
     arguments = parsed(TrainArguments, "train", words)
     from archaeology.recipes import run_recipe
 
@@ -52,12 +51,18 @@ def run(words: Sequence[str]) -> int:
     result = run_recipe(
         arguments.recipe, out, overrides=overrides, data=arguments.data, tensorboard=arguments.tensorboard
     )
+    draw_pattern(out)
     if arguments.json_:
-        document = {"run": str(out), "accuracy": asdict(result.accuracy), "seconds": result.seconds}
-        print(json_text(document), end="")
+        print(json_text({"run": str(out), **result.numbers()}), end="")
     else:
-        reached = result.accuracy
-        interval = f"95 % interval {reached.low:.4f} to {reached.high:.4f}, n = {reached.n}"
-        print(f"accuracy {reached.value:.4f} ({interval})")
+        print(result.sentence())
         print(out)
     return 0
+
+
+def draw_pattern(out: Path) -> None:
+    """Draw head 0 of a run that kept its pattern, into the run's folder."""
+    if (out / "pattern.safetensors").exists():
+        from archaeology.figures import head_pattern, save_figure
+
+        save_figure(head_pattern.draw(head_pattern.compute(out)), out, "head_0")

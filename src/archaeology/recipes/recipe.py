@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from archaeology.core.registry import Registry
@@ -39,4 +40,23 @@ class Recipe:
     start: Callable[[nn.Module, Tensor, torch.Generator], None]
 
 
-recipes: Registry[Callable[[], Recipe]] = Registry("recipe")
+@dataclass(frozen=True)
+class SequenceRecipe:
+    """An experiment on made-up sequences: a model says, for every token, what it should have become.
+
+    Attributes:
+        model: Makes the model; it maps (batch, token, embed) to the same shape and has `pattern(tokens)`.
+        draw: Draws as many sequences as asked, and what each should become.
+        steps: Optimizer steps of an epoch.
+        config: How to train; the command line may override fields.
+        readings: Named numbers about the mean pattern of every head.
+    """
+
+    model: Callable[[], nn.Module]
+    draw: Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
+    steps: int
+    config: TrainConfig
+    readings: Callable[[Float[Tensor, "head query key"]], Mapping[str, float]]
+
+
+recipes: Registry[Callable[[], Recipe | SequenceRecipe]] = Registry("recipe")

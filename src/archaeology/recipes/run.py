@@ -16,14 +16,15 @@ from archaeology.core.storage import sha256_of_file, write_json
 from archaeology.data.augment import crop_and_flip
 from archaeology.data.cache import DecodedImages
 from archaeology.models.registry import build
-from archaeology.recipes.recipe import recipes
+from archaeology.recipes.recipe import SequenceRecipe, recipes
+from archaeology.recipes.sequences import SequenceResult, run_sequences
 from archaeology.specimens.run import load_run
 from archaeology.specimens.specimen import Specimen
 from archaeology.training.checkpoint import save_checkpoint
 from archaeology.training.config import TrainConfig
 from archaeology.training.loop import train
 from archaeology.training.schedule import stage_value
-from archaeology.training.trackers import JsonLines, TensorBoard, Tracker
+from archaeology.training.trackers import open_trackers
 
 NUM_WHITENING, NUM_GLANCE = 5_000, 2_000
 
@@ -36,6 +37,16 @@ class RecipeResult:
     accuracy: Interval
     seconds: float
 
+    def sentence(self) -> str:
+        """What was reached, for people."""
+        reached = self.accuracy
+        interval = f"95 % interval {reached.low:.4f} to {reached.high:.4f}, n = {reached.n}"
+        return f"accuracy {reached.value:.4f} ({interval})"
+
+    def numbers(self) -> dict[str, Any]:
+        """What was reached, for programs."""
+        return {"accuracy": asdict(self.accuracy), "seconds": self.seconds}
+
 
 def run_recipe(
     name: str,
@@ -44,7 +55,7 @@ def run_recipe(
     overrides: Mapping[str, Any] | None = None,
     data: str | None = None,
     tensorboard: bool = False,
-) -> RecipeResult:
+) -> RecipeResult | SequenceResult:
     """Train the recipe called `name` into the checkpoint folder `out`.
 
     Args:
@@ -60,6 +71,8 @@ def run_recipe(
     """
     recipe = recipes.get(name)()
     config = TrainConfig.model_validate({**recipe.config.model_dump(), **(overrides or {})})
+    if isinstance(recipe, SequenceRecipe):
+        return run_sequences(name, recipe, config, out, data=data, tensorboard=tensorboard)
     sets, test = recipe.training_images(data), recipe.test_images(data)
     images = torch.from_numpy(np.concatenate([part.images for part in sets]))
     labels = torch.from_numpy(np.concatenate([part.labels for part in sets]))
@@ -71,9 +84,7 @@ def run_recipe(
     chosen = torch.randperm(len(images), generator=torch_generator(config.seed, "whitening"))[:NUM_WHITENING]
     recipe.start(model, specimen.prepare(images[chosen]), torch_generator(config.seed, "start"))
 
-    trackers: list[Tracker] = [JsonLines(out / "metrics.jsonl")]
-    if tensorboard:
-        trackers.append(TensorBoard(out / "tensorboard"))
+    trackers = open_trackers(out, tensorboard=tensorboard)
     record = provenance(config.seed, recipe=name, config=config.model_dump(), data=_describe(sets, test))
     facts = {"recipe": name, "command": record["command"], "seed": config.seed, "data": _describe(sets, test)}
 

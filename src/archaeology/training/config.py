@@ -32,9 +32,9 @@ class TrainConfig(BaseModel):
 
     epochs: float = Field(default=10, gt=0, description="passes over the training images")
     batch_size: int = Field(default=256, ge=1)
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: Literal["muon", "adamw", "adam"] = "muon"
     learning_rate: float = Field(
-        default=0.02, gt=0, description="of the matrices (Muon), or of everything (AdamW)"
+        default=0.02, gt=0, description="of the matrices (Muon), or of everything (Adam, AdamW)"
     )
     other_learning_rate: float = Field(
         default=2e-3, gt=0, description="of what Muon leaves to AdamW: stem, head, vectors"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from archaeology.training.schedule import progress_of, rate_factor
 from archaeology.training.trackers import Tracker
 
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,20 @@ def train(
     trackers: Sequence[Tracker] = (),
     on_progress: Callable[[float], None] | None = None,
     on_epoch: Callable[[int], dict[str, float]] | None = None,
+    objective: Objective | None = None,
 ) -> Trained:
     """Train `model` in place.
 
     Args:
-        model: Maps prepared images to logits.
+        model: Maps prepared images to logits, or whatever the objective compares.
         batches: Called with the number of the epoch; yields (images ready for the model, labels).
         steps_per_epoch: How many batches an epoch has.
         config: How to train.
         trackers: Where the numbers go.
         on_progress: Called with the progress before every step, to change what a schedule changes.
         on_epoch: Called after every epoch; its numbers are tracked.
+        objective: From what the model says (at least float32) and what it should say to a loss; None takes
+            cross-entropy, with the label smoothing of `config`.
 
     Returns:
         What it took.
@@ -63,6 +68,7 @@ def train(
     if has_convolutions:
         model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, config)
+    objective = objective or partial(F.cross_entropy, label_smoothing=config.label_smoothing)
     total = max(1, round(config.epochs * steps_per_epoch))
     started, step, seen, loss_sum, loss_now = (
         time.monotonic(),
@@ -83,9 +89,7 @@ def train(
                 factor = rate_factor(now, schedule=config.schedule, warmup=config.warmup)
                 for group in optimizer.param_groups:
                     group["lr"] = group["full_lr"] * factor
-                loss = _step(
-                    model, optimizer, images.to(device), labels.to(device), dtype, config.label_smoothing
-                )
+                loss = _step(model, optimizer, images.to(device), labels.to(device), dtype, objective)
                 step, seen = step + 1, seen + len(labels)
                 loss_sum += loss
                 advance(1)
@@ -115,11 +119,11 @@ def _step(
     images: Tensor,
     labels: Tensor,
     dtype: torch.dtype,
-    label_smoothing: float,
+    objective: Objective,
 ) -> Tensor:
     with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        logits = model(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+        said = model(images)
+    loss = objective(said.float(), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

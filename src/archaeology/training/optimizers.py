@@ -27,6 +27,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
             {"params": rest, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+    elif config.optimizer == "adam":
+        optimizer = torch.optim.Adam([parameter for _, parameter in trained], lr=config.learning_rate)
     else:
         optimizer = _muon(trained, inside, ends, config)
     for group in optimizer.param_groups:

@@ -58,3 +58,13 @@ class TensorBoard:
     def close(self) -> None:
         """Flush and close."""
         self._writer.close()
+
+
+def open_trackers(folder: Path, *, tensorboard: bool) -> list[Tracker]:
+    """`metrics.jsonl` in `folder`, and TensorBoard files beside it where asked.
+
+    Raises:
+        MissingExtraError: If tensorboard is asked for and not installed.
+    """
+    beside: list[Tracker] = [TensorBoard(folder / "tensorboard")] if tensorboard else []
+    return [JsonLines(folder / "metrics.jsonl"), *beside]

@@ -1,0 +1,71 @@
+"""Who looks at whom in one head: its mean pattern, queries down, keys across."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from archaeology.core.storage import read_tensors
+from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIDE, LEFT, TOP = 2.9, 0.65, 0.62
+
+
+@dataclass(frozen=True)
+class HeadPattern:
+    """The pattern of one head, averaged over sequences.
+
+    Attributes:
+        weight: Share of each query's attention that each key gets, in [0, 1].
+        head: Its number, from 0.
+        mirrored: Mean share on the anti-diagonal, where a reversed sequence has its tokens.
+    """
+
+    weight: Float[np.ndarray, "query key"]
+    head: int
+    mirrored: float
+
+
+def compute(run: Path, head: int = 0) -> HeadPattern:
+    """The pattern that a run of a sequence recipe kept in `pattern.safetensors`.
+
+    Raises:
+        FileNotFoundError: If the run kept none.
+        ValueError: If there is no such head.
+    """
+    patterns = read_tensors(run / "pattern.safetensors")["pattern"].numpy()
+    if not 0 <= head < len(patterns):
+        raise ValueError(f"head must lie in 0..{len(patterns) - 1}, but got {head}.")
+    weight = patterns[head]
+    return HeadPattern(weight, head, float(np.fliplr(weight).diagonal().mean()))
+
+
+def headline(data: HeadPattern) -> str:
+    """Where the head looks, in a sentence."""
+    share = f"{100 * data.mirrored:.1f} % of its attention"
+    return f"Head {data.head} looks at the mirrored token: {share} lies there"
+
+
+def draw(data: HeadPattern) -> "Figure":
+    """The pattern as a square of cells on a scale from 0 to 1."""
+    with themed("head-pattern"):
+        figure = new_figure(LEFT + SIDE + 0.35, TOP + SIDE + 1.05)
+        cells = place(figure, LEFT, TOP, SIDE, SIDE)
+        cells.imshow(data.weight, cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation="none")
+        queries, keys = data.weight.shape
+        cells.set_xticks(range(keys), [str(number + 1) for number in range(keys)])
+        cells.set_yticks(range(queries), [str(number + 1) for number in range(queries)])
+        cells.set_xlabel("token that is looked at (key)", labelpad=2)
+        cells.set_ylabel("token that looks (query)", labelpad=3)
+        bare(cells)
+        first, _, second = headline(data).partition(": ")
+        figure.text(0.04, 0.965, f"{first}:", color=COLOURS["ink"], fontsize=9.5, weight="bold", va="top")
+        figure.text(0.04, 0.915, second, color=COLOURS["ink"], fontsize=9.5, weight="bold", va="top")
+        bar = place(figure, LEFT, TOP + SIDE + 0.55, SIDE, 0.1)
+        colour_bar(bar, SEQUENTIAL, 0, 1, "share of the query's attention")
+    return figure

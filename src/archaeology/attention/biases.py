@@ -55,3 +55,25 @@ def as_bias(bias: Bias | Tensor | None, query_offset: int = 0) -> Bias | None:
             f"bias must be (query, key) or (batch, head, query, key), but got {tuple(bias.shape)}."
         )
     return DenseBias(bias if bias.ndim == 4 else bias[None, None], query_offset)
+
+
+class Sum:
+    """Two biases together."""
+
+    def __init__(self, left: Bias, right: Bias) -> None:
+        """Numbers of `left` and of `right` are added."""
+        self.left, self.right = left, right
+
+    def scores(self, batch: Index, head: Index, query: Index, key: Index) -> Float[Tensor, "..."]:
+        """The sum for each pair."""
+        return self.left.scores(batch, head, query, key) + self.right.scores(batch, head, query, key)
+
+
+def looked_up(table: Float[Tensor, "head entry"], head: Index, entry: Index) -> Float[Tensor, "..."]:
+    """`table[head, entry]`, several times faster forwards and backwards where heads have an axis of their own."""
+    behind = max(head.ndim - 1, 0)
+    tail = entry.shape[max(entry.ndim - behind, 0) :]
+    if head.ndim == 0 or head.numel() != len(head) or entry.numel() != tail.numel():
+        return table[head, entry]
+    found = table[head.flatten()].gather(1, entry.reshape(1, -1).expand(len(head), -1))
+    return found.view(len(head), *(1,) * (behind - len(tail)), *tail)

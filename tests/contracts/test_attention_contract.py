@@ -19,7 +19,13 @@ TOKENS = GRID[0] * GRID[1]
 SHAPE = LayerShape(num_heads=HEADS, head_dim=DIM, num_tokens=TOKENS, grid=GRID)
 
 # Options that make a mechanism do at 15 tokens what it does at thousands.
-OPTIONS: dict[str, dict[str, Any]] = {}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "sliding_window": {"radius": 3},
+    "longformer": {"radius": 2, "num_global": 2},
+    "strided": {"stride": 4},
+    "fixed": {"stride": 4, "summary": 1},
+    "big_bird": {"block_size": 2, "num_random": 1},
+}
 # Which mechanisms treat all places alike, so that shuffled tokens give shuffled answers.
 EQUIVARIANT = {"softmax", "sparsemax", "entmax15", "linear", "performer"}
 

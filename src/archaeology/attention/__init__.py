@@ -1,6 +1,8 @@
 """Attention from first principles: one mechanism per file, on `(batch, head, token, dim)`."""
 
+from archaeology.attention.adaptive_span import AdaptiveSpan as AdaptiveSpan
 from archaeology.attention.alibi import Alibi as Alibi
+from archaeology.attention.big_bird import BigBird as BigBird
 from archaeology.attention.cache import KeyValueCache as KeyValueCache
 from archaeology.attention.cache import SlidingCache as SlidingCache
 from archaeology.attention.entmax import Entmax15 as Entmax15
@@ -8,6 +10,7 @@ from archaeology.attention.latent import LatentAttention as LatentAttention
 from archaeology.attention.latent import LatentCache as LatentCache
 from archaeology.attention.layers import layers as layers
 from archaeology.attention.linear import LinearAttention as LinearAttention
+from archaeology.attention.longformer import Longformer as Longformer
 from archaeology.attention.masks import band as band
 from archaeology.attention.masks import band_of as band_of
 from archaeology.attention.masks import causal as causal
@@ -23,6 +26,11 @@ from archaeology.attention.relative_bias import GridBias as GridBias
 from archaeology.attention.relative_bias import RelativeBias as RelativeBias
 from archaeology.attention.rotary import AxialRotary as AxialRotary
 from archaeology.attention.rotary import Rotary as Rotary
+from archaeology.attention.sliding_window import SlidingWindow as SlidingWindow
 from archaeology.attention.softmax import Softmax as Softmax
 from archaeology.attention.softmax import attend as attend
+from archaeology.attention.sparse_transformer import Fixed as Fixed
+from archaeology.attention.sparse_transformer import Strided as Strided
+from archaeology.attention.sparse_transformer import fixed as fixed
+from archaeology.attention.sparse_transformer import strided as strided
 from archaeology.attention.sparsemax import Sparsemax as Sparsemax

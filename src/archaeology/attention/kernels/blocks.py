@@ -21,7 +21,11 @@ from archaeology.attention.kernels.registry import kernels
 from archaeology.attention.kernels.visible import Sight, Steady, bias_of, steady_of, terms_of
 from archaeology.attention.masks import Mask, Spans
 
-BLOCK = 64  # queries in a block
+BLOCKS = {
+    16: 1.5,
+    32: 1.2,
+    64: 1.0,
+}  # queries in a block, and what a score costs then: small products are slower
 PIECE = 16  # keys in a piece: fewer list less that is masked again, more are copied faster
 
 
@@ -88,46 +92,48 @@ class Plan:
     order: Int[Tensor, " block"]
 
     @property
-    def pairs(self) -> int:
-        """Scores that are computed for a head."""
-        return sum(group.pairs for group in self.groups)
+    def cost(self) -> float:
+        """Scores that are computed for a head, those in small blocks counted as dearer."""
+        return BLOCKS[self.block] * sum(group.pairs for group in self.groups)
 
 
 def plan_for(problem: Problem) -> Plan:
-    """The plan of a problem's mask; that of the last few masks is remembered."""
-    steady = [term for term in terms_of(problem.mask) if not term.by_batch]
+    """The plan of a problem's mask with the cheapest size of blocks; that of the last few masks is remembered."""
     mask = None
-    for term in steady:
-        mask = term if mask is None else mask & term
-    num_queries, num_keys = problem.query.shape[2], problem.key.shape[2]
+    for term in terms_of(problem.mask):
+        if not term.by_batch:
+            mask = term if mask is None else mask & term
     return _plan(
-        mask, num_queries, num_keys, problem.query_offset, problem.query.shape[1], problem.query.device
+        mask, problem.query.shape[1:3], problem.key.shape[2], problem.query_offset, problem.query.device
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _plan(
-    mask: Mask | None, num_queries: int, num_keys: int, offset: int, num_heads: int, device: torch.device
+    mask: Mask | None, queries: tuple[int, int], num_keys: int, offset: int, device: torch.device
 ) -> Plan:
-    query = Spans.of(num_queries, BLOCK, offset=offset, device=device)
+    plans = [_plan_with(block, mask, queries[1], num_keys, offset, device) for block in BLOCKS]
+    return min(plans, key=lambda plan: plan.cost)
+
+
+def _plan_with(
+    block: int, mask: Mask | None, num_queries: int, num_keys: int, offset: int, device: torch.device
+) -> Plan:
+    query = Spans.of(num_queries, block, offset=offset, device=device)
     key = Spans.of(num_keys, PIECE, device=device)
     if mask is None:
-        some = torch.ones(1, len(query.first), len(key.first), dtype=torch.bool, device=device)
-        every = some
+        some = every = torch.ones(1, len(query.first), len(key.first), dtype=torch.bool, device=device)
     else:
         known = mask.blocks(query, key)
-        some, every = (
-            part.expand(-1, *part.shape[-2:]) if part.ndim == 3 else part[None]
-            for part in (known.some, known.every)
-        )
+        some, every = (part if part.ndim == 3 else part[None] for part in (known.some, known.every))
     groups = []
     for numbers in _parted(some.sum(-1).amax(0)):
         listed = some[:, numbers]
-        queries = query.first[numbers, None] + torch.arange(BLOCK, device=device)
+        queries = query.first[numbers, None] + torch.arange(block, device=device)
         layouts = [Gathered(queries, table, PIECE) for table in _tables(listed)]
         groups.append(Group(numbers, layouts, is_whole=bool((every[:, numbers] | ~listed).all())))
     order = torch.cat([group.numbers for group in groups]).argsort()
-    return Plan(BLOCK, tuple(groups), order)
+    return Plan(block, tuple(groups), order)
 
 
 def _parted(lengths: Int[Tensor, " block"]) -> list[Int[Tensor, " block"]]:

@@ -48,5 +48,5 @@ def sparse(problem: Problem) -> str | None:
     elif any(isinstance(term, DenseMask) for term in problem.mask.terms()):
         return None  # nothing is known of its blocks, and remembering a plan would keep the matrix alive
     else:
-        pairs, kernel = plan_for(problem).pairs, "blocks"
+        pairs, kernel = plan_for(problem).cost, "blocks"
     return kernel if dense >= MARGIN[kernel] * pairs + OVERHEAD else None

@@ -8,7 +8,7 @@ decoding never unfolds anything (`absorbed`). Differs: the unfolded and the abso
 there is no YaRN.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from archaeology.attention.cache import Shelf
 from archaeology.attention.layers import layers
 from archaeology.attention.masks import Mask, as_mask
-from archaeology.attention.mechanism import Ability, Facts
+from archaeology.attention.mechanism import Ability, Facts, LayerShape
 from archaeology.attention.multi_head import Rotation
 from archaeology.attention.softmax import Softmax
 
@@ -75,6 +75,11 @@ class LatentAttention(nn.Module):
         relation="exact",
         source="liu2024strong",
     )
+
+    @classmethod
+    def build(cls, shape: LayerShape, **options: Any) -> "LatentAttention":
+        """For a layer of this shape."""
+        return cls(shape.num_heads * shape.head_dim, shape.num_heads, **options)
 
     def __init__(
         self,

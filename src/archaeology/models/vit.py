@@ -5,13 +5,18 @@ hand. Differs: registers (`darcet2024vision`), PatchDropout in training (`liu202
 that may start as a whitening of real patches (as the first layer in `jordan2024airbench`).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from archaeology.attention.multi_head import MultiHeadAttention
-from archaeology.attention.positions import grid_positions
+from archaeology.attention.build import attention_layer
+from archaeology.attention.mechanism import LayerShape
+from archaeology.attention.position_scheme import position_scheme
+from archaeology.attention.positions import POSITIONS
 from archaeology.core.shapes import Image, Logits
 from archaeology.models.registry import models
 
@@ -22,10 +27,10 @@ ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
 class Block(nn.Module):
     """Attend, then think: both read a normalised copy and add to the token (pre-norm)."""
 
-    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, activation: str) -> None:
+    def __init__(self, attention: nn.Module, embed_dim: int, mlp_ratio: float, activation: str) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dim)
-        self.attn = MultiHeadAttention(embed_dim, num_heads)
+        self.attn = attention
         self.norm2 = nn.LayerNorm(embed_dim)
         hidden = int(embed_dim * mlp_ratio)
         self.mlp = nn.Sequential(
@@ -57,6 +62,8 @@ class ViT(nn.Module):
         depth: int = 6,
         num_heads: int = 4,
         mlp_ratio: float = 2.0,
+        attention: str = "softmax",
+        attention_options: Mapping[str, Any] | None = None,
         positions: str = "sinusoidal",
         pooling: str = "mean",
         num_registers: int = 0,
@@ -72,7 +79,11 @@ class ViT(nn.Module):
             depth: Blocks.
             num_heads: Heads of every block.
             mlp_ratio: Hidden features of the MLP over embed_dim.
-            positions: "none", "linear", "learnable" or "sinusoidal", in two dimensions.
+            attention: How tokens look at one another: a registered mechanism or layer of `archaeology.attention`.
+            attention_options: What to build it with.
+            positions: A scheme of `archaeology.attention.position_scheme`, in two dimensions: "none", "linear",
+                "learnable" and "sinusoidal" are added to the patches, "rotary", "alibi" and "relative_bias" act in
+                every layer.
             pooling: What the head reads: "class_token" or the "mean" of the patches.
             num_registers: Extra tokens that belong to no patch.
             activation: "gelu" or "relu".
@@ -102,10 +113,20 @@ class ViT(nn.Module):
         self.num_registers = num_registers
         self.patch_keep = 1.0
         self.patch_embed = nn.Linear(3 * patch_size**2, embed_dim)
-        self.positions = grid_positions(positions, *self.grid, embed_dim)
         self.num_prefix = num_registers + (pooling == "class_token")
+        if num_heads < 1 or embed_dim % num_heads:
+            raise ValueError(f"num_heads must divide embed_dim, but got {embed_dim=}, {num_heads=}.")
+        num_tokens = self.num_prefix + self.grid[0] * self.grid[1]
+        shape = LayerShape(num_heads, embed_dim // num_heads, num_tokens, self.grid, self.num_prefix)
+        scheme = position_scheme(positions, shape)
+        self.positions = scheme.added
         self.prefix = nn.Parameter(0.02 * torch.randn(1, self.num_prefix, embed_dim))
-        self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, activation) for _ in range(depth))
+        layers = [
+            attention_layer(attention, shape, positions=scheme.inside(), options=attention_options)
+            for _ in range(depth)
+        ]
+        self.knows_places = attention != "softmax" or positions not in POSITIONS
+        self.blocks = nn.ModuleList(Block(layer, embed_dim, mlp_ratio, activation) for layer in layers)
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, num_classes)
         self._initialise()
@@ -146,11 +167,20 @@ class ViT(nn.Module):
         return self.head(self.norm(read))
 
     def drop_patches(self, patches: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch kept embed"]:
-        """In training, keep a random `patch_keep` of every image's patches, in order; otherwise all of them."""
+        """In training, keep a random `patch_keep` of every image's patches, in order; otherwise all of them.
+
+        Raises:
+            ValueError: If layers must know where each patch lies, which they could not tell any more.
+        """
         count = patches.shape[1]
         kept = max(1, round(count * self.patch_keep))
         if not self.training or kept == count:
             return patches
+        if self.knows_places:
+            raise ValueError(
+                f"patch_keep must be 1 where attention itself knows places, but got {self.patch_keep}; use softmax "
+                "attention and positions that are added to the patches."
+            )
         chosen = (
             torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)[:, :kept].sort(dim=1).values
         )

@@ -1,0 +1,55 @@
+"""A layer of attention by one name, whether that names a mechanism or a whole layer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from archaeology.attention.biases import Bias
+from archaeology.attention.layers import layers
+from archaeology.attention.mechanism import LayerShape, mechanisms
+from archaeology.attention.multi_head import MultiHeadAttention, Rotation
+from archaeology.core.registry import unknown_name
+
+
+def attention_layer(
+    name: str,
+    shape: LayerShape,
+    *,
+    positions: Rotation | Bias | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """A module from (batch, token, embed) to the same, with `pattern(tokens)`.
+
+    Args:
+        name: A registered mechanism, which gets a `MultiHeadAttention` around it, or a registered layer.
+        shape: What the layer is for; its features are `num_heads * head_dim`.
+        positions: As `MultiHeadAttention` takes them; whole layers have their own.
+        options: What to build the mechanism or the layer with.
+
+    Raises:
+        UnknownNameError: If there is neither a mechanism nor a layer of that name.
+        ValueError: If it cannot be built for this shape, or with these positions or options.
+    """
+    if name in mechanisms:
+        return MultiHeadAttention(
+            shape.num_heads * shape.head_dim,
+            shape.num_heads,
+            mechanism=name,
+            options=options,
+            positions=positions,
+            num_tokens=shape.num_tokens,
+            grid=shape.grid,
+            num_prefix=shape.num_prefix,
+        )
+    if name not in layers:
+        raise unknown_name("attention", name, [*mechanisms.names(), *layers.names()])
+    if positions is not None:
+        raise ValueError(
+            f"{name} attention brings its own positions; choose positions that are added to the tokens, such as "
+            "'sinusoidal' or 'none'."
+        )
+    try:
+        return layers.get(name).build(shape, **(options or {}))  # pyright: ignore[reportAttributeAccessIssue], layers have it
+    except TypeError as error:
+        raise ValueError(f"{name} attention cannot be built with {dict(options or {})}: {error}.") from error

@@ -1,0 +1,82 @@
+"""A ViT takes any attention and any positions by name, or says why not."""
+
+import pytest
+import torch
+
+from archaeology.attention import mechanisms
+from archaeology.attention.layers import layers
+from archaeology.attention.position_scheme import SCHEMES
+from archaeology.models import ViT
+
+SMALL = {
+    "image_size": (12, 20),
+    "patch_size": 4,
+    "num_classes": 7,
+    "embed_dim": 24,
+    "depth": 2,
+    "num_heads": 3,
+}
+
+
+def built(**changes):
+    torch.manual_seed(0)
+    model = ViT(**{**SMALL, **changes})
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.mark.parametrize("attention", [*mechanisms.names(), *layers.names()])
+def test_any_attention_learns_and_keeps_examples_apart(attention):
+    model = built(attention=attention)
+    images = torch.randn(2, 3, 12, 20)
+    model(images).square().sum().backward()
+    assert all(
+        parameter.grad is not None and bool(parameter.grad.isfinite().all())
+        for parameter in model.parameters()
+    )
+    model.eval()
+    with torch.no_grad():
+        together = model(images)
+        for index in range(2):
+            alone = model(images[index : index + 1])
+            torch.testing.assert_close(alone, together[index : index + 1], atol=1e-4, rtol=1e-3)
+        tokens = torch.randn(2, 15, 24)
+        assert model.blocks[0].attn.pattern(tokens).shape == (2, 3, 15, 15)
+
+
+@pytest.mark.parametrize("positions", SCHEMES)
+@pytest.mark.parametrize("pooling", ["mean", "class_token"])
+def test_positions_tell_places_apart(positions, pooling):
+    model = built(positions=positions, pooling=pooling, num_registers=2).eval()
+    if positions == "relative_bias":
+        for block in model.blocks:
+            torch.nn.init.normal_(next(block.attn.positions.parameters()))
+    images = torch.randn(1, 3, 12, 20)
+    mirrored = images.reshape(1, 3, 3, 4, 5, 4).roll(2, dims=4).reshape(images.shape)  # patches in another order
+    with torch.no_grad():
+        difference = float((model(images) - model(mirrored)).abs().max())
+    assert (difference < 1e-4) == (positions == "none"), difference
+
+
+def test_dropped_patches_and_layers_that_know_places_do_not_go_together():
+    for changes in ({"positions": "rotary"}, {"attention": "sparsemax"}):
+        model = built(**changes).train()
+        model.patch_keep = 0.5
+        with pytest.raises(
+            ValueError, match=r"patch_keep must be 1 where attention itself knows places.*got 0.5"
+        ):
+            model(torch.randn(1, 3, 12, 20))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"attention": "softmaxx"}, "No attention is called 'softmaxx'; did you mean 'softmax'"),
+        ({"positions": "rotery"}, "No position scheme is called 'rotery'; did you mean 'rotary'"),
+        ({"attention_options": {"radius": 2}}, r"softmax attention cannot be built with \{'radius': 2\}"),
+        ({"num_heads": 5}, "num_heads must divide embed_dim, but got embed_dim=24, num_heads=5"),
+    ],
+)
+def test_impossible_choices_are_refused(changes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        built(**changes)

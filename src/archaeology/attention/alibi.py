@@ -20,6 +20,9 @@ class Alibi:
     """A bias of `-slope * distance` in a sequence; `num_heads` heads have as many slopes."""
 
     num_heads: int
+    by_distance = (
+        True  # whether nothing but the distance counts, so that a kernel need not ask for every block
+    )
 
     def scores(self, batch: Index, head: Index, query: Index, key: Index) -> Float[Tensor, "..."]:
         """The penalty of each pair."""

@@ -18,6 +18,10 @@ Index = Int[Tensor, "..."]
 class RelativeBias(nn.Module):
     """A learned number for each head and each distance in a sequence, ahead and back apart."""
 
+    by_distance = (
+        True  # whether nothing but the distance counts, so that a kernel need not ask for every block
+    )
+
     def __init__(self, num_heads: int, max_distance: int) -> None:
         """Distances beyond `max_distance` are treated as that one.
 

@@ -28,7 +28,7 @@ def attend_by_head(
     *,
     layouts: Sequence[Layout],
     visible: Visible,
-    bias: Float[Tensor, "batch head block slot seen"] | None = None,
+    bias: Float[Tensor, "#batch #head #block #slot #seen"] | None = None,
     scale: float,
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch head block slot value_dim"]:

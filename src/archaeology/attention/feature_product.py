@@ -23,7 +23,7 @@ from archaeology.attention.mechanism import Mechanism, ability_for
 Queries = Float[Tensor, "batch head query feature"]
 Keys = Float[Tensor, "batch head key feature"]
 Values = Float[Tensor, "batch head key dim"]
-Counted = Float[Tensor, "batch head key dim+1"]
+Counted = Float[Tensor, "batch head key dim_and_count"]
 Answers = Float[Tensor, "batch head query dim"]
 
 
@@ -66,7 +66,7 @@ def counted(value: Values, valid: Bool[Tensor, "batch key"] | None = None) -> Co
     return result if valid is None else result.masked_fill(~valid[:, None, :, None], 0)
 
 
-def mean_of(sums: Float[Tensor, "batch head query dim+1"]) -> Answers:
+def mean_of(sums: Float[Tensor, "batch head query dim_and_count"]) -> Answers:
     """Weighted sums of values divided by their last column, the sum of the weights; zeros where that is zero."""
     total = sums[..., -1:]
     return sums[..., :-1] / total.masked_fill(total == 0, 1)
@@ -111,7 +111,7 @@ class State:
         sums: Over the keys, products of features and counted values.
     """
 
-    sums: Float[Tensor, "batch head feature dim+1"]
+    sums: Float[Tensor, "batch head feature dim_and_count"]
 
     def after(self, key: Keys, value: Values) -> "State":
         """The state when these tokens were seen too."""

@@ -130,7 +130,7 @@ class Router(nn.Module):
 
     @torch.no_grad()
     def balance(self, load: Float[Tensor, " expert"], *, rate: float = 1e-3) -> None:
-        """After a training step, make experts that got less than the mean more likely to be chosen, and the others less.
+        """After a training step, make experts below the mean load likelier to be chosen, and the others less.
 
         Args:
             load: Share of the choices of every expert, for example `Routing.load`.

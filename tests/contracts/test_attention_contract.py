@@ -20,6 +20,8 @@ SHAPE = LayerShape(num_heads=HEADS, head_dim=DIM, num_tokens=TOKENS, grid=GRID)
 
 # Options that make a mechanism do at 15 tokens what it does at thousands.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "linformer": {"rank": 4},
+    "reformer": {"bucket_size": 4, "num_rounds": 2},
     "sliding_window": {"radius": 3},
     "longformer": {"radius": 2, "num_global": 2},
     "strided": {"stride": 4},

@@ -10,6 +10,7 @@ from archaeology.attention.latent import LatentAttention as LatentAttention
 from archaeology.attention.latent import LatentCache as LatentCache
 from archaeology.attention.layers import layers as layers
 from archaeology.attention.linear import LinearAttention as LinearAttention
+from archaeology.attention.linformer import Linformer as Linformer
 from archaeology.attention.longformer import Longformer as Longformer
 from archaeology.attention.masks import band as band
 from archaeology.attention.masks import band_of as band_of
@@ -22,6 +23,7 @@ from archaeology.attention.performer import Performer as Performer
 from archaeology.attention.position_scheme import position_scheme as position_scheme
 from archaeology.attention.positions import POSITIONS as POSITIONS
 from archaeology.attention.positions import grid_positions as grid_positions
+from archaeology.attention.reformer import Reformer as Reformer
 from archaeology.attention.relative_bias import GridBias as GridBias
 from archaeology.attention.relative_bias import RelativeBias as RelativeBias
 from archaeology.attention.rotary import AxialRotary as AxialRotary

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from archaeology.attention.kernels.layout import Layout
+from archaeology.attention.kernels.layout import Layout, Scratch
 
 Addend = Float[Tensor, "block row seen"]
 Empty = Bool[Tensor, "block row"]
@@ -66,7 +66,7 @@ class _ByHead(torch.autograd.Function):
     ) -> Tensor:
         """Scores, softmax, average; what the gradient needs is kept if `keep`."""
         result = value.new_empty(*query.shape[:-1], value.shape[-1])
-        buffer = query.new_empty(*query.shape[2:4], layouts[0].keys.shape[1])
+        scratch = Scratch(query)
         kept, factors, empties = [], [], []
         for example, head, shared in _heads(query, key):
             layout = layouts[head % len(layouts)]
@@ -74,17 +74,18 @@ class _ByHead(torch.autograd.Function):
             if bias is not None:
                 bias_here = _shared(bias, example, head)
                 addend = bias_here if addend is None else addend + bias_here
-            keys = layout.take(key[example, shared]).transpose(1, 2)
+            queries, keys = query[example, head], layout.take(key[example, shared], scratch).transpose(1, 2)
+            scores = scratch("scores", *queries.shape[:2], keys.shape[2])
             if addend is None:
-                torch.baddbmm(buffer, query[example, head], keys, beta=0, alpha=scale, out=buffer)
+                torch.baddbmm(scores, queries, keys, beta=0, alpha=scale, out=scores)
             else:
-                torch.baddbmm(addend, query[example, head], keys, alpha=scale, out=buffer)
-            weights = torch.softmax(buffer, -1) if keep else torch.softmax(buffer, -1, out=buffer)
+                torch.baddbmm(addend, queries, keys, alpha=scale, out=scores)
+            weights = torch.softmax(scores, -1) if keep else torch.softmax(scores, -1, out=scores)
             kept.append(weights if keep else None)
             if dropout:
                 factors.append(F.dropout(torch.ones_like(weights), dropout))
                 weights = weights * factors[-1]
-            torch.bmm(weights, layout.take(value[example, shared]), out=result[example, head])
+            torch.bmm(weights, layout.take(value[example, shared], scratch), out=result[example, head])
             empties.append(empty)
             if empty is not None:
                 result[example, head].masked_fill_(empty[..., None], 0)
@@ -103,32 +104,37 @@ class _ByHead(torch.autograd.Function):
         kept, factors = kept[: len(empties)], kept[len(empties) :]
         d_query, d_key, d_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
         d_bias = upstream.new_zeros(ctx.bias_shape) if ctx.needs_input_grad[3] else None
+        scratch = Scratch(query)
         for number, (example, head, shared) in enumerate(_heads(query, key)):
-            layout, weights = layouts[head % len(layouts)], kept[number]
-            above = upstream[example, head]
+            layout, weights, above = layouts[head % len(layouts)], kept[number], upstream[example, head]
             if empties[number] is not None:
                 above = above.masked_fill(empties[number][..., None], 0)
-            d_weights = above @ layout.take(value[example, shared]).transpose(1, 2)
+            values = layout.take(value[example, shared], scratch)
+            d_weights = torch.bmm(above, values.transpose(1, 2), out=scratch("d_weights", *weights.shape))
             averaged = weights
             if factors:
-                averaged, d_weights = weights * factors[number], d_weights * factors[number]
-            layout.give(_transposed_product(averaged, above), d_value[example, shared])
-            d_scores = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+                averaged = weights * factors[number]
+                d_weights *= factors[number]
+            layout.give(_transposed_product(averaged, above, scratch), d_value[example, shared], scratch)
+            d_scores = torch.ops.aten._softmax_backward_data.out(
+                d_weights, weights, -1, weights.dtype, grad_input=d_weights
+            )
             if d_bias is not None:
                 total = _shared(d_bias, example, head)
                 total += d_scores.sum_to_size(total.shape)
-            torch.bmm(d_scores, layout.take(key[example, shared]), out=d_query[example, head])
-            layout.give(_transposed_product(d_scores, query[example, head]), d_key[example, shared])
+            torch.bmm(d_scores, layout.take(key[example, shared], scratch), out=d_query[example, head])
+            d_keys = _transposed_product(d_scores, query[example, head], scratch)
+            layout.give(d_keys, d_key[example, shared], scratch)
         return d_query.mul_(scale), d_key.mul_(scale), d_value, d_bias, *(None,) * 5
 
 
-def _transposed_product(left: Tensor, right: Tensor) -> Tensor:
+def _transposed_product(left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
     """The transpose of every block on the left times the block on the right."""
-    if (
-        len(left) == 1
-    ):  # in bfloat16 the batched product of one transposed matrix is 15 times slower than the plain
-        return (left[0].T @ right[0])[None]
-    return left.transpose(1, 2) @ right
+    product = scratch("product", left.shape[0], left.shape[2], right.shape[2])
+    if len(left) > 1:
+        return torch.bmm(left.transpose(1, 2), right, out=product)
+    torch.mm(left[0].T, right[0], out=product[0])  # as a batch of one it takes 15 times as long in bfloat16
+    return product
 
 
 def _heads(query: Tensor, key: Tensor) -> list[tuple[int, int, int]]:

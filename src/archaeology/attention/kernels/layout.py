@@ -16,6 +16,21 @@ Rows = Float[Tensor, "key dim"]
 Parts = Float[Tensor, "block seen dim"]
 
 
+class Scratch:
+    """Memory that is written again and again: it stays in the cache, and the system need not hand out fresh pages."""
+
+    def __init__(self, like: Tensor) -> None:
+        """Of the dtype and device of a tensor."""
+        self.like = like
+        self.buffers: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Float[Tensor, "..."]:
+        """The buffer called `name`, with whatever it held; a new one if the shape is another."""
+        if name not in self.buffers or self.buffers[name].shape != shape:
+            self.buffers[name] = self.like.new_empty(shape)
+        return self.buffers[name]
+
+
 @dataclass(frozen=True)
 class Sliding:
     """A window that moves on with the blocks: one overlapping view of the keys, nothing is copied for a block.
@@ -54,24 +69,24 @@ class Sliding:
         """One beyond the last key of the last window."""
         return self.first + self.block * (self.num_blocks - 1) + self.seen
 
-    def take(self, rows: Rows) -> Parts:
+    def take(self, rows: Rows, scratch: Scratch) -> Parts:
         """The keys of each block: a view of the rows or, where windows stick out, of a padded copy."""
         low, high = max(self.first, 0), min(self.last, len(rows))
         if low == self.first and high == self.last:
             covered = rows[low:high]
         else:
-            covered = rows.new_zeros(self.last - self.first, rows.shape[1])
+            covered = scratch("taken", self.last - self.first, rows.shape[1]).zero_()
             if low < high:
                 covered[low - self.first : high - self.first] = rows[low:high]
         return covered.unfold(0, self.seen, self.block).transpose(1, 2)
 
-    def give(self, parts: Parts, rows: Rows) -> None:
+    def give(self, parts: Parts, rows: Rows, scratch: Scratch) -> None:
         """Add what each block has for its keys to their rows, in place.
 
         That takes as many additions as blocks fit into a window.
         """
         steps = -(-self.seen // self.block)
-        covered = rows.new_zeros(self.num_blocks + steps - 1, self.block, rows.shape[1])
+        covered = scratch("given", self.num_blocks + steps - 1, self.block, rows.shape[1]).zero_()
         for step in range(steps):
             piece = parts[:, step * self.block : (step + 1) * self.block]
             covered[step : step + self.num_blocks, : piece.shape[1]] += piece
@@ -101,13 +116,14 @@ class Gathered:
         inside = torch.arange(self.piece, device=self.table.device)
         return (self.table[:, :, None] * self.piece + inside).flatten(1)
 
-    def take(self, rows: Rows) -> Parts:
+    def take(self, rows: Rows, scratch: Scratch) -> Parts:
         """The keys of each block, copied; a list that has ended repeats the first piece, which a mask must hide."""
         width = rows.shape[1]
-        pieces = self._whole(rows).index_select(0, self._flat)
+        pieces = scratch("taken", len(self._flat), self.piece * width)
+        torch.index_select(self._whole(rows), 0, self._flat, out=pieces)
         return pieces.view(len(self.table), -1, width)
 
-    def give(self, parts: Parts, rows: Rows) -> None:
+    def give(self, parts: Parts, rows: Rows, scratch: Scratch) -> None:
         """Add what each block has for its keys to their rows, in place; hidden keys must bring zeros."""
         total = self._whole(torch.zeros_like(rows))
         total.index_add_(0, self._flat, parts.reshape(len(self._flat), -1))

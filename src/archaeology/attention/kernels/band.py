@@ -71,8 +71,8 @@ def bounds(problem: Problem) -> tuple[int, int]:
     reach = Reach() if problem.mask is None else problem.mask.reach()
     if math.isinf(reach.back) or math.isinf(reach.ahead):
         raise ValueError(
-            f"The band kernel needs a mask that bounds how far to look back and ahead, but got {reach}; use "
-            "band(radius), or kernel='auto'."
+            f"The band kernel cannot take a mask that does not bound how far to look back and ahead, but got {reach}; "
+            "use band(radius), or kernel='auto'."
         )
     last_query = problem.query_offset + problem.query.shape[2] - 1
     return int(min(reach.back, last_query)), int(min(reach.ahead, problem.key.shape[2]))

@@ -136,7 +136,7 @@ def _plan_with(
     return Plan(block, tuple(groups), order)
 
 
-def _parted(lengths: Int[Tensor, " block"]) -> list[Int[Tensor, " block"]]:
+def _parted(lengths: Int[Tensor, " block"]) -> list[Int[Tensor, " some_blocks"]]:
     """Blocks with long lists and blocks with short ones, parted where filling up the shorter lists costs least."""
     order = lengths.argsort(descending=True, stable=True)
     longest = lengths[order]

@@ -5,6 +5,7 @@ to, so it costs no pass of its own; without gradients one buffer serves all head
 needs the weights only, so nothing else is kept. `kernels.layout` says which keys a block of queries gets.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ class _ByHead(torch.autograd.Function):
             addend, empty = visible(example, head)
             if bias is not None:
                 bias_here = _shared(bias, example, head)
-                addend = bias_here if addend is None else addend + bias_here
+                addend, empty = without_empty_rows(bias_here if addend is None else addend + bias_here, empty)
             queries, keys = query[example, head], layout.take(key[example, shared], scratch).transpose(1, 2)
             scores = scratch("scores", *queries.shape[:2], keys.shape[2])
             if addend is None:
@@ -126,6 +127,14 @@ class _ByHead(torch.autograd.Function):
             d_keys = _transposed_product(d_scores, query[example, head], scratch)
             layout.give(d_keys, d_key[example, shared], scratch)
         return d_query.mul_(scale), d_key.mul_(scale), d_value, d_bias, *(None,) * 5
+
+
+def without_empty_rows(addend: Addend, known: Empty | None = None) -> tuple[Addend, Empty | None]:
+    """Rows of nothing but minus infinity become 0, so that their softmax is a number, and are told (None if none)."""
+    empty = addend.detach().amax(-1) == -math.inf
+    if not bool(empty.any()):
+        return addend, known
+    return addend.masked_fill(empty[..., None], 0), empty if known is None else empty | known
 
 
 def _transposed_product(left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:

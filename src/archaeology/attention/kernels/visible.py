@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from archaeology.attention.kernels.by_head import Addend, Empty
+from archaeology.attention.kernels.by_head import Addend, Empty, without_empty_rows
 from archaeology.attention.kernels.layout import Layout
 from archaeology.attention.kernels.problem import Problem
 from archaeology.attention.masks import Mask, Padding
@@ -82,10 +82,7 @@ class Steady:
     @staticmethod
     def of(masked: Float[Tensor, "block row seen"]) -> "Steady":
         """Find the queries that see nothing."""
-        empty = masked.amax(-1) == -math.inf
-        if not bool(empty.any()):
-            return Steady(masked, masked, None)
-        return Steady(masked, masked.masked_fill(empty[..., None], 0), empty)
+        return Steady(masked, *without_empty_rows(masked))
 
 
 def steady_of(problem: Problem, layouts: Sequence[Layout], *, is_whole: bool = False) -> list[Steady]:

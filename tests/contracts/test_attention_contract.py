@@ -20,6 +20,7 @@ SHAPE = LayerShape(num_heads=HEADS, head_dim=DIM, num_tokens=TOKENS, grid=GRID)
 
 # Options that make a mechanism do at 15 tokens what it does at thousands.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "shifted_window": {"window": 2},
     "linformer": {"rank": 4},
     "reformer": {"bucket_size": 4, "num_rounds": 2},
     "sliding_window": {"radius": 3},

@@ -28,6 +28,7 @@ from archaeology.attention.relative_bias import GridBias as GridBias
 from archaeology.attention.relative_bias import RelativeBias as RelativeBias
 from archaeology.attention.rotary import AxialRotary as AxialRotary
 from archaeology.attention.rotary import Rotary as Rotary
+from archaeology.attention.shifted_window import ShiftedWindow as ShiftedWindow
 from archaeology.attention.sliding_window import SlidingWindow as SlidingWindow
 from archaeology.attention.softmax import Softmax as Softmax
 from archaeology.attention.softmax import attend as attend

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
@@ -129,6 +130,15 @@ class Mechanism(nn.Module, ABC):
     def structure(self, num_tokens: int, device: torch.device) -> Mask | None:
         """The mask that the mechanism itself brings for sequences of `num_tokens`, where it is one."""
         return None
+
+    def exact(
+        self,
+        query: Float[Tensor, "batch head query dim"],
+        key: Float[Tensor, "batch head key dim"],
+        value: Float[Tensor, "batch head key value_dim"],
+    ) -> Float[Tensor, "batch head query value_dim"]:
+        """What it estimates, or gives a part of: softmax attention of every token to every token."""
+        return F.scaled_dot_product_attention(query, key, value)
 
     def check(
         self, query: Tensor, key: Tensor, mask: Mask | None, bias: Bias | None, query_offset: int

@@ -131,6 +131,15 @@ class Reformer(Mechanism):
         """Other rotations, all at once; training may do so in every step."""
         self.rotations.copy_(torch.randn(self.rotations.shape, generator=generator))
 
+    def exact(self, query: Vectors, key: Vectors, value: Values) -> Values:
+        """What it estimates: the same scores for every other token; alone, a token sees itself."""
+        tokens = query.shape[2]
+        others = ~torch.eye(tokens, dtype=torch.bool, device=query.device)
+        unit = F.normalize(key, dim=-1)
+        if tokens == 1:
+            return value
+        return F.scaled_dot_product_attention(query, unit, value, attn_mask=others, scale=1.0)
+
     def check(
         self, query: Tensor, key: Tensor, mask: Mask | None, bias: Bias | None, query_offset: int
     ) -> None:

@@ -152,6 +152,7 @@ def test_is_what_reformer_pytorch_computes_apart_from_the_first_chunks(package):
     assert float((ours - published)[first].abs().max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_is_what_hugging_face_computes_apart_from_the_first_chunks():
     pytest.importorskip("transformers")
     from transformers import ReformerConfig

@@ -41,10 +41,15 @@ def causal_product(
     rest = -tokens % chunk
     level = query.new_zeros(1, 1, tokens) if level is None else level.detach()
     level = torch.cat([level, level[..., -1:].expand(-1, -1, rest)], dim=-1).expand(batch, heads, -1)
-    split = [F.pad(part, (0, 0, 0, rest)).reshape(-1, chunk, part.shape[-1]) for part in (query, key, value)]
+    split = [extended(part, 0, rest).reshape(-1, chunk, part.shape[-1]) for part in (query, key, value)]
     level = level.reshape(batch * heads, -1, chunk)
     sums = PastSums.apply(*split, level)
     return sums.reshape(batch, heads, tokens + rest, -1)[:, :, :tokens]
+
+
+def extended(tokens: Float[Tensor, "batch head token dim"], before: int, after: int) -> Tensor:
+    """With so many zeros before the first token and after the last; the tensor itself where there are none."""
+    return F.pad(tokens, (0, 0, before, after)) if before or after else tokens
 
 
 class PastSums(torch.autograd.Function):

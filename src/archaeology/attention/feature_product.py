@@ -11,12 +11,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from archaeology.attention.biases import Bias
-from archaeology.attention.causal_product import causal_product
+from archaeology.attention.causal_product import causal_product, extended
 from archaeology.attention.masks import Mask, valid_tokens, wiped
 from archaeology.attention.mechanism import Mechanism, ability_for
 
@@ -96,8 +95,8 @@ def over_past(
     """
     end = query_offset + query.shape[2]
     ahead = max(0, end - key.shape[2])
-    query = F.pad(query, (0, 0, query_offset, 0))
-    key, value = (F.pad(part[:, :, :end], (0, 0, 0, ahead)) for part in (key, value))
+    query = extended(query, query_offset, 0)
+    key, value = (extended(part[:, :, :end], 0, ahead) for part in (key, value))
     if level is not None:
         level = torch.cat([level[..., :end], level[..., -1:].expand(-1, -1, ahead)], dim=-1)
     return mean_of(causal_product(query, key, value, level=level)[:, :, query_offset:])

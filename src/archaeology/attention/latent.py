@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import einsum, rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -186,12 +186,12 @@ class LatentAttention(nn.Module):
         """The same answer from latents: the query is folded by what unfolds the key, the mean latent is unfolded."""
         unfold_key, unfold_value = self._weights()
         still, turned = query.split([self.head_dim, self.rotary_dim], dim=-1)
-        folded = torch.cat([still @ unfold_key, turned], dim=-1)
-        key = shared[
-            :, None
-        ]  # one key head for all, and its own value: the features that turn are cut off after
-        mean = self.mechanism(folded, key, key, mask=mask, query_offset=query_offset)
-        return mean[..., : self.latent_dim] @ unfold_value.transpose(1, 2)
+        folded = einsum(still, unfold_key, "batch head token dim, head dim latent -> batch head token latent")
+        key = shared[:, None]  # one head of keys for all heads of queries
+        latent = key[..., : self.latent_dim]
+        query = torch.cat([folded, turned], dim=-1)
+        mean = self.mechanism(query, key, latent, mask=mask, query_offset=query_offset)
+        return einsum(mean, unfold_value, "batch head token latent, head dim latent -> batch head token dim")
 
     def pattern(
         self,

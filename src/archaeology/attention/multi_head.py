@@ -5,7 +5,7 @@ positions and cache; how a head attends is a mechanism, taken by name.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -102,6 +102,7 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"num_key_heads must divide num_heads, but got {num_heads=}, {num_key_heads=}.")
         self.num_heads, self.num_key_heads, self.head_dim = num_heads, num_key_heads, embed_dim // num_heads
         self.mask, self.positions = mask, positions
+        self.has_bias, self.has_rotation = isinstance(positions, Bias), isinstance(positions, Rotation)
         is_causal = mask is not None and any(ability_for(term) == "causal" for term in mask.terms())
         shape = LayerShape(num_heads, self.head_dim, num_tokens, grid, num_prefix, is_causal)
         self.mechanism = build_mechanism(mechanism, shape, options or {})
@@ -117,10 +118,8 @@ class MultiHeadAttention(nn.Module):
 
     def _check_support(self, is_cross: bool) -> None:
         """Raise now, not in the first pass, if the mechanism cannot do what the layer is built for."""
-        has_bias = isinstance(self.positions, Bias)
-        self.mechanism.require(
-            {"grouped": self.num_key_heads != self.num_heads, "cross": is_cross, "bias": has_bias}
-        )
+        is_grouped = self.num_key_heads != self.num_heads
+        self.mechanism.require({"grouped": is_grouped, "cross": is_cross, "bias": self.has_bias})
         for term in () if self.mask is None else self.mask.terms():
             self.mechanism.require({ability_for(term): True})
         if is_cross and self.positions is not None:
@@ -178,12 +177,15 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[Heads, KeyHeads, KeyHeads, dict[str, Any]]:
         query, key, value = self._project(tokens, context, places)
         start = 0 if cache is None else cache.length
-        bias = self.positions if isinstance(self.positions, Bias) else None
-        if isinstance(self.positions, Rotation):
+        bias = cast(Bias, self.positions) if self.has_bias else None
+        if self.has_rotation:
             numbers = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-            shared = key is query
-            query = self.positions.rotate(query, numbers)
-            key = query if shared else self.positions.rotate(key, numbers)
+            rotate = cast(Rotation, self.positions).rotate
+            if key is query:
+                query = key = rotate(query, numbers)
+            else:  # side by side, so that angles are computed once
+                heads = (query.shape[1], key.shape[1])
+                query, key = rotate(torch.cat([query, key], dim=1), numbers).split(heads, dim=1)
         offset = 0
         if cache is not None:
             self.mechanism.require({"cache": True})

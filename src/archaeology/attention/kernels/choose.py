@@ -13,6 +13,10 @@ from archaeology.attention.kernels.fused import is_plainly_causal
 from archaeology.attention.kernels.problem import Problem
 from archaeology.attention.masks import DenseMask
 
+FEW_QUERIES, MANY_KEYS = (
+    64,
+    512,
+)  # of a group of heads: what decoding is, where writing the pattern down is cheap
 MATMUL_LIMIT = 4096  # keys above which writing the pattern down costs more than it saves
 OVERHEAD = 50_000  # scores that could be computed while a structured kernel is called for one head
 MARGIN = {"band": 1.1, "blocks": 1.4}  # how much dearer a score of the kernel may be: gathering copies keys
@@ -21,19 +25,21 @@ MARGIN = {"band": 1.1, "blocks": 1.4}  # how much dearer a score of the kernel m
 def choose(problem: Problem) -> str:
     """The name of the kernel to use.
 
-    Windows and sparse blocks where the mask leaves little enough to look at. Else, in bfloat16 training on a CPU,
-    plain products, for the backward pass of PyTorch's fused kernel is slow there; everywhere else the fused kernel
-    is as fast and needs less memory.
+    Windows and sparse blocks where the mask leaves little enough to look at. Else, on a CPU, plain products where
+    PyTorch's fused kernel is slow: in its backward pass in bfloat16, and in decoding in bfloat16 or with values that
+    are not as wide as keys. Everywhere else the fused kernel is as fast and needs less memory.
     """
     if problem.query.device.type != "cpu":
         return "fused"
     structured = sparse(problem)
     if structured is not None:
         return structured
-    is_half = problem.query.element_size() == 2
-    if is_half and problem.needs_gradient and problem.key.shape[2] <= MATMUL_LIMIT:
-        return "matmul"
-    return "fused"
+    is_half, num_keys = problem.query.element_size() == 2, problem.key.shape[2]
+    if problem.needs_gradient:
+        return "matmul" if is_half and num_keys <= MATMUL_LIMIT else "fused"
+    is_decoding = problem.query.shape[2] * problem.group <= FEW_QUERIES and num_keys >= MANY_KEYS
+    is_uneven = problem.query.shape[3] != problem.value.shape[3]
+    return "matmul" if is_decoding and (is_half or is_uneven) else "fused"
 
 
 def sparse(problem: Problem) -> str | None:

@@ -1,7 +1,8 @@
 """Two matrix products and a softmax between them: the definition at the speed of the hardware's matrix units.
 
 In bfloat16 training on a CPU this is about twice as fast as PyTorch's fused kernel, whose backward pass is slow
-there; it needs memory for the whole pattern, so it is for sequences of a few thousand tokens at most.
+there; it needs memory for the whole pattern, so it is for sequences of a few thousand tokens at most. When decoding,
+where a few queries meet many keys, the pattern is small, and bfloat16 is several times as fast as in the fused kernel.
 """
 
 import torch
@@ -10,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.attention.kernels.fused import joined
-from archaeology.attention.kernels.problem import Problem
+from archaeology.attention.kernels.problem import Problem, grouped, ungrouped
 from archaeology.attention.kernels.registry import kernels
 
 
 @kernels.register("matmul")
 def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
     """Scores, softmax and product in the dtype of the values."""
-    problem = problem.with_repeated_keys()
-    scores = (problem.query * problem.scale) @ problem.key.transpose(-2, -1)
+    group = problem.group  # neighbouring query heads side by side: the keys are read once and never repeated
+    scores = ungrouped(grouped(problem.query * problem.scale, group) @ problem.key.mT, group)
     addend = joined(problem)
     if addend is not None:
         is_mask = addend.dtype == torch.bool
@@ -31,4 +32,5 @@ def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
             weights = weights.masked_fill(forbidden, 0)
     else:
         weights = scores.softmax(dim=-1)
-    return F.dropout(weights.to(problem.value.dtype), problem.dropout) @ problem.value
+    weights = F.dropout(weights.to(problem.value.dtype), problem.dropout)
+    return ungrouped(grouped(weights, group) @ problem.value, group)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from archaeology.attention.biases import Bias, DenseBias
-from archaeology.attention.masks import Mask, Spans
+from archaeology.attention.masks import Band, Mask, Spans
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +114,9 @@ class Problem:
             return True
         if self.mask.by_batch or not self.query.shape[2] or not self.key.shape[2]:
             return False
+        if isinstance(self.mask, Band):  # as below, in numbers: decoding asks this for every token
+            latest, last = self.query_offset + self.query.shape[2] - 1, self.key.shape[2] - 1
+            return latest <= self.mask.back and last - self.query_offset <= self.mask.ahead
         query = Spans.of(self.query.shape[2], self.query.shape[2], offset=self.query_offset)
         key = Spans.of(self.key.shape[2], self.key.shape[2])
         return bool(self.mask.blocks(query, key).every.all())

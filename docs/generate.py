@@ -6,6 +6,8 @@ Run `python docs/generate.py` after a specimen was trained or a benchmark was ru
 import json
 from pathlib import Path
 
+from archaeology.zoo.table import RELATIONS, SYMBOLS, entries, markdown_table
+
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "src" / "archaeology" / "specimens" / "bundled"
 BEGIN, END = "<!-- specimens:begin -->", "<!-- specimens:end -->"
@@ -34,10 +36,33 @@ def with_specimens(readme: str) -> str:
     return f"{before}{BEGIN}\n{specimen_table()}\n{END}{after}"
 
 
+def zoo_page() -> str:
+    """Every attention mechanism with what it says of itself."""
+    relations = "\n".join(f"- **{name}**: {meaning}" for name, meaning in RELATIONS.items())
+    return f"""# The attention zoo
+
+Generated from what each mechanism says of itself; `archaeology zoo` prints the same,
+`archaeology zoo --patterns FILE.png` draws who looks at whom in each, `archaeology zoo --measure` times them on your
+machine and draws cost against length and error against cost. A mechanism is used by name,
+`MultiHeadAttention(64, 4, mechanism="sliding_window")`; a layer owns its projections and is used by its class.
+
+{SYMBOLS}.
+
+{markdown_table(entries())}
+
+How each relates to softmax attention:
+
+{relations}
+
+Sources are keys of [references.bib](references.bib).
+"""
+
+
 def main() -> None:
-    """Rewrite the README in place."""
+    """Rewrite the README and the page of the zoo in place."""
     readme = ROOT / "README.md"
     readme.write_text(with_specimens(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / "docs" / "zoo.md").write_text(zoo_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

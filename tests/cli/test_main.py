@@ -31,7 +31,9 @@ def test_no_command_is_a_mistake_but_shows_the_help(capsys):
     assert code == 2 and "usage: archaeology COMMAND" in out
 
 
-@pytest.mark.parametrize("words", [("--help",), ("dig", "--help"), ("train", "--help"), ("list", "--help")])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("dig", "--help"), ("train", "--help"), ("zoo", "--help"), ("list", "--help")]
+)
 def test_help_is_quick_and_imports_no_torch(words):
     command = (
         f"import sys; from archaeology.cli.main import main\ntry: main({words!r})\nexcept SystemExit: pass\n"

@@ -21,6 +21,11 @@ def test_readme_holds_the_generated_table():
     assert generator().with_specimens(README) == README, "run: python docs/generate.py"
 
 
+def test_the_page_of_the_zoo_is_as_generated():
+    page = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
+    assert generator().zoo_page() == page, "run: python docs/generate.py"
+
+
 def test_every_python_name_in_the_readme_exists():
     used = set(re.findall(r"\barc\.(\w+)", README))
     assert len(used) >= 10

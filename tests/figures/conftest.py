@@ -30,3 +30,60 @@ def unlabelled_run(made_up, tmp_path_factory):
     """No labels and no class token."""
     plan = made_up.Plan(labelled=False, prefix=(), num_images=60, full_attention=False, seed=1)
     return made_up.write_run(tmp_path_factory.mktemp("runs") / "unlabelled", plan)
+
+
+def made_up_rows():
+    """Measurements of three mechanisms: dense grows with the square, performer with N, sparsemax ends early."""
+    from archaeology.zoo.measurements import error_row, memory_row, time_row
+
+    costs = {"softmax": (1e-7, 2.0, 1.0), "performer": (1e-4, 1.0, 0.01), "sparsemax": (3e-7, 2.1, 4.0)}
+    for name, (seconds, power, mebibytes) in costs.items():
+        for length in (256, 512, 1024, 2048, 4096):
+            if (name, length) == ("sparsemax", 4096):
+                continue
+            for turn in range(3):
+                noise = 1 + 0.01 * turn
+                yield time_row(name, length, "forward", turn, seconds * length**power / 3 * noise)
+                yield time_row(name, length, "forward+backward", turn, seconds * length**power * noise)
+            for step, factor in (("forward", 1), ("forward+backward", 3)):
+                yield memory_row(name, length, step, 0, factor * mebibytes * (length / 512))
+    for kind, level in (("structured", 0.4), ("random", 2.0)):
+        for score_std in (0.5, 2.0):
+            for draw in range(2):
+                for head in range(4):
+                    wobble = 1 + 0.02 * head + 0.01 * draw
+                    for name, error in (
+                        ("mean of values", 0.6),
+                        ("softmax", 3e-7),
+                        ("performer", level * score_std),
+                    ):
+                        yield error_row(name, 2048, kind, score_std, draw, head, error * wobble)
+
+
+@pytest.fixture(scope="session")
+def zoo_run(tmp_path_factory):
+    """A measured zoo whose numbers are made up."""
+    from archaeology.core.storage import write_json
+    from archaeology.zoo.config import ZooConfig
+    from archaeology.zoo.directory import SCHEMA_VERSION, TABLE, ZooRun
+    from archaeology.zoo.measurements import Measurements
+
+    folder = tmp_path_factory.mktemp("runs") / "zoo"
+    Measurements(folder / TABLE).add(made_up_rows())
+    config = ZooConfig(lengths=(256, 512, 1024, 2048, 4096), out=folder)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "config": config.model_dump(mode="json"),
+        "mechanisms": ["softmax", "performer", "sparsemax"],
+    }
+    write_json(folder / "run.json", document)
+    return ZooRun(folder)
+
+
+@pytest.fixture
+def source_of(small_run, zoo_run):
+    """What each figure is made from."""
+    from archaeology.dig.directory import RunDirectory
+
+    zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
+    return lambda name: zoo[name] if name in zoo else RunDirectory(small_run)

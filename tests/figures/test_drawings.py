@@ -8,25 +8,27 @@ import pytest
 
 import archaeology.figures
 from archaeology.dig.directory import RunDirectory
-from archaeology.figures import figures, svg_text
+from archaeology.figures import figures, svg_text, zoo_figures
 
 NEED_LABELS = {"accuracy", "failure_types", "ablation_accuracy", "ablation_loss", "ablation_against_entropy"}
 FOLDER = Path(archaeology.figures.__file__).parent
-SHARED = {"__init__", "drawing", "svg", "words"}
+SHARED = {"__init__", "drawing", "files", "svg", "words"}
+OF_A_RECIPE = {"head_pattern"}  # tested with its recipe
+EVERY = {name: figures.get(name) for name in figures} | {name: zoo_figures.get(name) for name in zoo_figures}
 
 
 def test_every_file_is_registered_under_its_name_and_exported():
     files = {path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")} - SHARED
-    assert files == set(figures)
-    for name in figures:
-        assert getattr(archaeology.figures, name) is figures.get(name)
-        assert figures.get(name).name == name
+    assert files - OF_A_RECIPE == set(EVERY)
+    for name, drawing in EVERY.items():
+        assert getattr(archaeology.figures, name) is drawing
+        assert drawing.name == name
 
 
-@pytest.mark.parametrize("name", list(figures))
-def test_it_says_what_it_shows(name, small_run):
-    drawing = figures.get(name)
-    data = drawing.compute(RunDirectory(small_run))
+@pytest.mark.parametrize("name", list(EVERY))
+def test_it_says_what_it_shows(name, source_of):
+    drawing = EVERY[name]
+    data = drawing.compute(source_of(name))
     for text in (drawing.title, drawing.headline(data), drawing.explanation, drawing.definition):
         assert len(text) > 10 and text == text.strip() and text[-1] in ".?"
         assert "nan" not in text.lower().split()
@@ -35,10 +37,10 @@ def test_it_says_what_it_shows(name, small_run):
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-@pytest.mark.parametrize("name", list(figures))
-def test_it_draws_the_same_bytes_twice_and_leaves_matplotlib_alone(name, small_run):
-    drawing = figures.get(name)
-    data = drawing.compute(RunDirectory(small_run))
+@pytest.mark.parametrize("name", list(EVERY))
+def test_it_draws_the_same_bytes_twice_and_leaves_matplotlib_alone(name, source_of):
+    drawing = EVERY[name]
+    data = drawing.compute(source_of(name))
     before = dict(mpl.rcParams)
     first = svg_text(drawing.draw(data), name, drawing.title)
     assert svg_text(drawing.draw(data), name, drawing.title) == first
@@ -47,15 +49,15 @@ def test_it_draws_the_same_bytes_twice_and_leaves_matplotlib_alone(name, small_r
     assert root.attrib["aria-label"] == drawing.title
 
 
-@pytest.mark.parametrize("name", list(figures))
-def test_nothing_is_cut_off(name, small_run):
+@pytest.mark.parametrize("name", list(EVERY))
+def test_nothing_is_cut_off(name, source_of):
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     from archaeology.figures._theme import themed
 
-    drawing = figures.get(name)
+    drawing = EVERY[name]
     with themed(name):
-        figure = drawing.draw(drawing.compute(RunDirectory(small_run)))
+        figure = drawing.draw(drawing.compute(source_of(name)))
         FigureCanvasSVG(figure)
         needed = figure.get_tightbbox()
     width, height = figure.get_size_inches()

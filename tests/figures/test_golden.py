@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from archaeology.core.storage import write_json
-from archaeology.dig.directory import RunDirectory
-from archaeology.figures import figures
+from archaeology.figures import figures, zoo_figures
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+NOT_KEPT = {"zoo_patterns"}  # thousands of numbers; tests/zoo/test_patterns.py has their properties
+EVERY = {name: figures.get(name) for name in figures} | {
+    name: zoo_figures.get(name) for name in zoo_figures if name not in NOT_KEPT
+}
 
 
 def as_lists(value):
@@ -44,9 +47,9 @@ def assert_alike(found, kept, where):
         assert found == kept, where
 
 
-@pytest.mark.parametrize("name", list(figures))
-def test_numbers_are_those_kept(name, small_run):
-    found = as_lists(asdict(figures.get(name).compute(RunDirectory(small_run))))
+@pytest.mark.parametrize("name", list(EVERY))
+def test_numbers_are_those_kept(name, source_of):
+    found = as_lists(asdict(EVERY[name].compute(source_of(name))))
     path = GOLDEN / f"{name}.json"
     if os.environ.get("ARCHAEOLOGY_RENEW_GOLDEN"):
         write_json(path, found)
@@ -54,4 +57,4 @@ def test_numbers_are_those_kept(name, small_run):
 
 
 def test_no_golden_file_is_left_over():
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(figures)
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(EVERY)

@@ -15,6 +15,7 @@ COMMANDS = {
     "dig": "compare a vision transformer with a CNN on the same images, and write a report",
     "train": "train a recipe into a checkpoint folder",
     "report": "write the report of a finished dig again",
+    "zoo": "table of all attention mechanisms; measure and draw them here",
     "list": "name what there is: specimens, recipes, data, explanations",
     "doctor": "say what is wrong with this installation, and how to mend it",
 }

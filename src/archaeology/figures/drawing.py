@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from archaeology.core.registry import Registry
-from archaeology.dig.directory import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Source = TypeVar("Source")
 Numbers = TypeVar("Numbers")
 
 
@@ -22,7 +22,7 @@ class DataTable:
 
 
 @dataclass(frozen=True)
-class Drawing(Generic[Numbers]):
+class Drawing(Generic[Source, Numbers]):
     """One kind of figure.
 
     Attributes:
@@ -30,7 +30,7 @@ class Drawing(Generic[Numbers]):
         title: What is measured, in plain words.
         explanation: What it means, in one sentence a student understands.
         definition: The formula in words, with its units and its interval.
-        compute: The numbers, or None where the run has none of this kind.
+        compute: The numbers, from a run directory or what else the figure is of; None where it has none of this kind.
         headline: What these numbers show, in one sentence.
         draw: Ink, without arithmetic.
         table: The same numbers as text.
@@ -40,10 +40,11 @@ class Drawing(Generic[Numbers]):
     title: str
     explanation: str
     definition: str
-    compute: Callable[[RunDirectory], Numbers | None]
+    compute: Callable[[Source], Numbers | None]
     headline: Callable[[Numbers], str]
     draw: Callable[[Numbers], "Figure"]
     table: Callable[[Numbers], DataTable]
 
 
-figures: Registry[Drawing] = Registry("figure")
+figures: Registry[Drawing] = Registry("figure")  # of a dig; the report shows them all
+zoo_figures: Registry[Drawing] = Registry("figure of the zoo")

@@ -117,7 +117,7 @@ def report_of(run: RunDirectory) -> Report:
     )
 
 
-def figure_view(run: RunDirectory, drawing: Drawing[Any]) -> FigureView | None:
+def figure_view(run: RunDirectory, drawing: Drawing[RunDirectory, Any]) -> FigureView | None:
     """`drawing` made from `run`; None where the run has no numbers for it."""
     data = drawing.compute(run)
     if data is None:

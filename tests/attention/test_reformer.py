@@ -78,6 +78,15 @@ def test_short_sequences_see_everybody_but_themselves():
     torch.testing.assert_close(answer, scores.softmax(dim=-1) @ value)
 
 
+def test_a_round_that_brings_nobody_counts_for_nothing_even_beside_very_unlike_tokens():
+    shared = torch.tensor([[300.0, 0.0], [-300.0, 0.0], [0.0, 300.0]], requires_grad=True)[None, None]
+    value = torch.eye(3)[None, None]
+    buckets = torch.tensor([[[[0, 1, 1], [0, 0, 1]]]])  # the first token meets nobody, then its opposite
+    answer = attend_within_buckets(shared, shared, value, buckets, size=2, is_causal=True)
+    assert answer[0, 0].tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert bool(torch.autograd.grad(answer.sum(), shared)[0].isfinite().all())
+
+
 def test_similar_vectors_share_a_bucket_opposite_ones_never_and_length_does_not_count():
     vectors = drawn(1, 1, 200, 16)
     rotations = drawn(50, 16, 4, seed=1)

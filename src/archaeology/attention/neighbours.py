@@ -39,8 +39,7 @@ class Neighbours(torch.autograd.Function):
         for some in seated.blocks():
             scores = seated.scores(some)
             torch.amax(scores, dim=-1, keepdim=True, out=highest[some])
-            highest[some].masked_fill_(highest[some] == NOTHING, 0)
-            weights = scores.sub_(highest[some]).exp_()
+            weights = scores.sub_(finite(highest[some])).exp_()
             torch.sum(weights, dim=-1, keepdim=True, out=totals[some])
             torch.bmm(weights, seated.around(seated.value)[some], out=answers[some])
         level = (highest + totals.log()).flatten()[seating.seat].logsumexp(dim=-1)
@@ -59,9 +58,8 @@ class Neighbours(torch.autograd.Function):
         seated = Seated(seating, ctx.is_causal, query, key, value)
         arriving = gradients[0].contiguous()
         mean = (arriving * result).sum(dim=-1)[seating.token].view(-1, seating.size, 1)
-        level = finite(level)[seating.token].index_fill_(
-            0, seating.empty, -NOTHING
-        )  # who is not there weighs nothing
+        level = finite(level)[seating.token]
+        level[seating.empty] = -NOTHING  # what is not there weighs nothing
         level = level.view(-1, seating.size, 1)
         arriving = arriving.index_select(0, seating.token).view(-1, seating.size, arriving.shape[-1])
         of_query, of_key, of_value = (

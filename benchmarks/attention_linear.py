@@ -4,8 +4,8 @@ Every mechanism attends with 4 heads of 64 features in float32: 256 random featu
 256 summaries. Freed memory is kept (`archaeology.core.allocation`), for both sides. Linformer is compared as a whole
 layer and Hugging Face's LSH attention with its two projections, because that is how they come; the others as bare
 mechanisms. Causal `performer-pytorch` writes down a matrix for every token, so it is run up to 4,096 of them; rounds
-are fewer where they take long. Before anything is timed both sides are held to the same answer: theirs without the small
-numbers that `performer-pytorch` adds, and apart from the first chunks of hashing, whose neighbours differ
+are fewer where they take long. Before anything is timed both sides are held to the same answer: theirs without the
+small numbers that `performer-pytorch` adds, and apart from the first chunks of hashing, whose neighbours differ
 (`archaeology.attention.reformer`).
 """
 

@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from archaeology.attention.biases import Bias, Sum, looked_up
-from archaeology.attention.kernels.by_head import attend_by_head
-from archaeology.attention.kernels.layout import Sliding
+from archaeology.attention.kernels.windows import attend_in_windows
 from archaeology.attention.masks import Mask, Padding
 from archaeology.attention.mechanism import Facts, LayerShape, mechanisms
 from archaeology.attention.relative_bias import grid_entry
@@ -199,29 +198,34 @@ class ShiftedWindow(Softmax):
             bias = self.joint_bias(bias)
             return super().mix(query, key, value, mask=mask, bias=bias, query_offset=query_offset)
         problem = posed(query, key, value, mask, None, self.scale).with_repeated_keys()
-        tensors = (problem.query, problem.key, problem.value)
-        query, key, value = (self.by_window(each).flatten(1, 2) for each in tensors)
-        addend = self.addend().flatten(0, 1)[None].to(query.dtype)
+        addend = self.addend().to(query.dtype)
+        dropout = self.dropout if self.training else 0.0
+        if query.device.type == "cpu" and not paddings and not dropout:
+            places = {
+                "slots": self.slots,
+                "places": self.places,
+                "beyond": self.beyond if self.has_edges else None,
+            }
+            return attend_in_windows(query, problem.key, problem.value, addend, **places, scale=problem.scale)
         for term in paddings:
             hidden = ~term.valid[:, self.slots].unflatten(1, self.apart.shape[:2])  # (batch, window, place)
-            hidden = hidden.repeat(1, len(self.table), 1)[:, :, None]
-            addend = addend.masked_fill(hidden, float("-inf"))
-        attend = attend_with_matrix if paddings or query.device.type != "cpu" else attend_by_example
-        found = attend(query, key, value, addend, problem.scale, self.dropout if self.training else 0.0)
-        found = found.reshape(len(query), len(self.table), len(self.slots), -1)
-        return Moved.apply(found, self.places, self.slots, self.beyond if self.has_edges else None)
+            addend = torch.where(hidden[:, None, :, None], float("-inf"), addend)
+        parts = [self.by_window(each) for each in (query, problem.key, problem.value)]
+        found = F.scaled_dot_product_attention(
+            *parts, attn_mask=addend.flatten(-4, -3), dropout_p=dropout, scale=problem.scale
+        )
+        return found.reshape(*query.shape[:2], len(self.slots), -1).index_select(2, self.places)
 
-    def by_window(self, tokens: Tensor) -> Float[Tensor, "batch head window place dim"]:
-        """Tokens, window after window."""
-        return Moved.apply(tokens, self.slots, self.places, None).unflatten(2, self.apart.shape[:2])
+    def by_window(self, tokens: Tensor) -> Float[Tensor, "batch part place dim"]:
+        """Tokens, window after window, head after head."""
+        return tokens.index_select(2, self.slots).unflatten(2, self.apart.shape[:2]).flatten(1, 2)
 
     def addend(self) -> Float[Tensor, "head window place place"]:
         """The learned bias in every window, and minus infinity for pairs that must not attend."""
         own = WindowBias(self.table, self.extent, self.window)
         place = torch.arange(self.apart.shape[1], device=self.table.device)
-        none = place[:1]
         head = torch.arange(len(self.table), device=self.table.device)[:, None, None]
-        bias = own.scores(none, head, place[:, None], place)[:, None].expand(-1, len(self.apart), -1, -1)
+        bias = own.scores(place[:1], head, place[:, None], place)[:, None].expand(-1, len(self.apart), -1, -1)
         return bias.masked_fill(self.apart, float("-inf")) if self.is_cut else bias
 
     def rows_of_pattern(self, query: Tensor, key: Tensor, *, bias: Bias | None, **where: Any) -> Tensor:
@@ -232,54 +236,3 @@ class ShiftedWindow(Softmax):
         """The learned bias, and what the caller adds."""
         own = WindowBias(self.table, self.grid, self.window)
         return own if bias is None else Sum(own, bias)
-
-
-def attend_by_example(
-    query: Float[Tensor, "batch window place dim"],
-    key: Float[Tensor, "batch window place dim"],
-    value: Float[Tensor, "batch window place value_dim"],
-    addend: Float[Tensor, "1 window place place"],
-    scale: float,
-    dropout: float,
-) -> Tensor:
-    """The windows of all heads of one example at a time, so that their scores stay in the processor's cache."""
-    count, size = addend.shape[1:3]
-    return attend_by_head(
-        query[:, None],
-        key.flatten(1, 2)[:, None],
-        value.flatten(1, 2)[:, None],
-        layouts=[Sliding(size, count, 0, 0, size, query.device)],
-        visible=lambda example, head: (None, None),
-        bias=addend[:, None],
-        scale=scale,
-        dropout=dropout,
-    )
-
-
-def attend_with_matrix(
-    query: Float[Tensor, "batch window place dim"],
-    key: Float[Tensor, "batch window place dim"],
-    value: Float[Tensor, "batch window place value_dim"],
-    addend: Float[Tensor, "#batch window place place"],
-    scale: float,
-    dropout: float,
-) -> Tensor:
-    """All windows at once; a row that may attend to nothing gets zeros."""
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=addend, dropout_p=dropout, scale=scale)
-
-
-class Moved(torch.autograd.Function):
-    """Tokens in another order: the gradient goes back the way they came, which is much faster than adding it up."""
-
-    @staticmethod
-    def forward(ctx: Any, tokens: Tensor, order: Tensor, back: Tensor, none: Tensor | None) -> Tensor:
-        """`none` marks places of the origin that hold no token; they get no gradient."""
-        ctx.save_for_backward(back, none)
-        return tokens.index_select(2, order)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """From where they went to where they came from."""
-        back, none = ctx.saved_tensors
-        origin = gradients[0].index_select(2, back)
-        return origin if none is None else origin.masked_fill_(none[:, None], 0), None, None, None

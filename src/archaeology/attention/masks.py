@@ -59,11 +59,17 @@ class Reach:
 
 
 class Mask(ABC):
-    """A claim that a query at one position may attend to a key at another."""
+    """A claim that a query at one position may attend to a key at another.
+
+    Masks that are equal must claim the same: kernels remember by mask.
+    """
 
     by_batch: bool = False  # whether examples differ
     by_head: bool = False  # whether heads differ
     by_distance: bool = False  # whether nothing but the distance of query and key counts
+    is_lasting: bool = (
+        True  # whether it stays as it is, so that kernels may remember what they worked out for it
+    )
 
     @abstractmethod
     def allows(self, batch: Index, head: Index, query: Index, key: Index) -> Allowed:
@@ -193,6 +199,7 @@ def _inherit(mask: Mask, left: Mask, right: Mask) -> None:
     object.__setattr__(mask, "by_batch", left.by_batch or right.by_batch)  # the dataclass is frozen
     object.__setattr__(mask, "by_head", left.by_head or right.by_head)
     object.__setattr__(mask, "by_distance", left.by_distance and right.by_distance)
+    object.__setattr__(mask, "is_lasting", left.is_lasting and right.is_lasting)
 
 
 @dataclass(frozen=True)
@@ -313,7 +320,9 @@ def valid_tokens(mask: Mask | None, key: Tensor) -> Bool[Tensor, "batch key"] | 
     for term in () if mask is None else mask.terms():
         if isinstance(term, Padding):
             if term.valid.shape != expected:
-                raise ValueError(f"valid must be (batch, key) = {expected}, but got {tuple(term.valid.shape)}.")
+                raise ValueError(
+                    f"valid must be (batch, key) = {expected}, but got {tuple(term.valid.shape)}."
+                )
             found = term.valid if found is None else found & term.valid
     return found
 
@@ -328,6 +337,8 @@ def wiped(key: Tensor, value: Tensor, valid: Bool[Tensor, "batch key"] | None) -
 
 class DenseMask(Mask):
     """Any matrix of allowed pairs."""
+
+    is_lasting = False  # whoever made the matrix may write to it
 
     def __init__(self, matrix: Bool[Tensor, "batch head query key"], query_offset: int = 0) -> None:
         """`matrix` may have one example or one head for all; its first row is the query at `query_offset`."""

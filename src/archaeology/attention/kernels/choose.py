@@ -10,13 +10,10 @@ import math
 from archaeology.attention.kernels.band import block_size, sliding
 from archaeology.attention.kernels.blocks import plan_for
 from archaeology.attention.kernels.fused import is_plainly_causal
+from archaeology.attention.kernels.matmul import FEW_QUERIES
 from archaeology.attention.kernels.problem import Problem
-from archaeology.attention.masks import DenseMask
 
-FEW_QUERIES, MANY_KEYS = (
-    64,
-    512,
-)  # of a group of heads: what decoding is, where writing the pattern down is cheap
+MANY_KEYS = 1024  # from which writing the pattern of a few queries down is nothing beside reading the keys
 MATMUL_LIMIT = 4096  # keys above which writing the pattern down costs more than it saves
 OVERHEAD = 50_000  # scores that could be computed while a structured kernel is called for one head
 MARGIN = {"band": 1.1, "blocks": 1.4}  # how much dearer a score of the kernel may be: gathering copies keys
@@ -51,8 +48,8 @@ def sparse(problem: Problem) -> str | None:
     if math.isfinite(reach.back) and math.isfinite(reach.ahead):
         layout = sliding(problem, block_size(problem))
         pairs, kernel = layout.num_blocks * layout.block * layout.seen, "band"
-    elif any(isinstance(term, DenseMask) for term in problem.mask.terms()):
-        return None  # nothing is known of its blocks, and remembering a plan would keep the matrix alive
+    elif not problem.mask.is_lasting:
+        return None  # a plan that cannot be remembered costs more than it saves
     else:
         pairs, kernel = plan_for(problem).cost, "blocks"
     return kernel if dense >= MARGIN[kernel] * pairs + OVERHEAD else None

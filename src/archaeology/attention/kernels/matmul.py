@@ -14,12 +14,14 @@ from archaeology.attention.kernels.fused import joined
 from archaeology.attention.kernels.problem import Problem, grouped, ungrouped
 from archaeology.attention.kernels.registry import kernels
 
+FEW_QUERIES = 64  # of a group of heads, up to which decoding is mostly the reading of keys
+
 
 @kernels.register("matmul")
 def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
     """Scores, softmax and product in the dtype of the values."""
     group = problem.group  # neighbouring query heads side by side: the keys are read once and never repeated
-    scores = ungrouped(grouped(problem.query * problem.scale, group) @ problem.key.mT, group)
+    scores = ungrouped(products(grouped(problem.query * problem.scale, group), problem.key), group)
     addend = joined(problem)
     if addend is not None:
         is_mask = addend.dtype == torch.bool
@@ -34,3 +36,16 @@ def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
         weights = scores.softmax(dim=-1)
     weights = F.dropout(weights.to(problem.value.dtype), problem.dropout)
     return ungrouped(grouped(weights, group) @ problem.value, group)
+
+
+def products(
+    query: Float[Tensor, "batch head query dim"], key: Float[Tensor, "batch head key dim"]
+) -> Tensor:
+    """Every query with every key.
+
+    Where queries are few, keys go first: on a CPU, a matrix with many rows is multiplied by a narrow one faster than
+    the other way round, in bfloat16 and from the middle of a cache five times as fast.
+    """
+    if query.shape[2] <= (FEW_QUERIES if query.element_size() == 2 else FEW_QUERIES // 8):
+        return (key @ query.mT).mT.contiguous()
+    return query @ key.mT

@@ -7,13 +7,14 @@ all blocks look alike, padding for keys only, and both cost next to nothing.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from archaeology.attention.kernels.by_head import Addend, Empty, without_empty_rows
-from archaeology.attention.kernels.layout import Layout
+from archaeology.attention.kernels.layout import Layout, Sliding
 from archaeology.attention.kernels.problem import Problem
 from archaeology.attention.masks import Mask, Padding
 
@@ -90,31 +91,35 @@ def steady_of(problem: Problem, layouts: Sequence[Layout], *, is_whole: bool = F
 
     Where `is_whole`, the mask allows all pairs of keys in the sequence, and need not be asked.
     """
-    terms = [] if is_whole else [term for term in terms_of(problem.mask) if not term.by_batch]
+    terms = () if is_whole else tuple(term for term in terms_of(problem.mask) if not term.by_batch)
     by_head = len(layouts) > 1 or any(term.by_head for term in terms)
     heads = range(problem.query.shape[1] if by_head else 1)
-    return [_steady(problem, layouts[head % len(layouts)], terms, head) for head in heads]
+    lasts = isinstance(layouts[0], Sliding) and all(term.is_lasting for term in terms)
+    find = _steady if lasts else _steady.__wrapped__
+    sizes = problem.key.shape[2], problem.query_offset + problem.query.shape[2] - 1
+    return [find(layouts[head % len(layouts)], terms, head, *sizes, problem.query.dtype) for head in heads]
 
 
-def _steady(problem: Problem, layout: Layout, terms: list[Mask], head: int) -> Steady:
+@lru_cache(maxsize=8)
+def _steady(
+    layout: Layout, terms: tuple[Mask, ...], head: int, num_keys: int, last_query: int, dtype: torch.dtype
+) -> Steady:
     """Everything that holds for one head, whatever the example."""
-    num_keys = problem.key.shape[2]
     device = layout.keys.device
+    zero = torch.zeros((), dtype=dtype, device=device)
     first, number = torch.zeros(1, dtype=torch.long, device=device), torch.tensor([head], device=device)
     outside = (layout.keys < 0) | (layout.keys >= num_keys)
-    allowed = None if not bool(outside.any()) else ~outside[:, None]
+    masked = None if not bool(outside.any()) else torch.where(outside[:, None], -math.inf, zero)
     for term in terms:
         if term.by_distance and layout.is_uniform:
-            one = term.allows(first, number, layout.queries[:1, :, None], layout.keys[:1, None])
+            allowed = term.allows(first, number, layout.queries[:1, :, None], layout.keys[:1, None])
         else:
-            last_query = problem.query_offset + problem.query.shape[2] - 1
             queries, keys = layout.queries.clamp(max=last_query), layout.keys.clamp(0, num_keys - 1)
-            one = term.allows(first, number, queries[:, :, None], keys[:, None])
-        allowed = one if allowed is None else allowed & one
-    if allowed is None:
+            allowed = term.allows(first, number, queries[:, :, None], keys[:, None])
+        one = torch.where(allowed, zero, -math.inf)  # small where it depends on distance only
+        masked = one if masked is None else masked + one
+    if masked is None:
         return Steady(None, None, None)
-    zero = torch.zeros((), dtype=problem.query.dtype, device=device)
-    masked = torch.where(allowed, zero, -math.inf)
     return Steady.of(masked.expand(len(layout.keys), -1, layout.keys.shape[1]))
 
 

@@ -5,6 +5,7 @@ from archaeology.attention.alibi import Alibi as Alibi
 from archaeology.attention.big_bird import BigBird as BigBird
 from archaeology.attention.cache import KeyValueCache as KeyValueCache
 from archaeology.attention.cache import SlidingCache as SlidingCache
+from archaeology.attention.cascaded_group import CascadedGroupAttention as CascadedGroupAttention
 from archaeology.attention.entmax import Entmax15 as Entmax15
 from archaeology.attention.latent import LatentAttention as LatentAttention
 from archaeology.attention.latent import LatentCache as LatentCache

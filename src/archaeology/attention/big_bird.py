@@ -137,7 +137,7 @@ class BigBird(Softmax):
         if self.given.table.shape[1] != num_blocks:
             raise ValueError(
                 f"table must list random blocks for each of {num_blocks} blocks of {self.block_size} tokens, but "
-                f"lists them for {self.given.table.shape[1]}."
+                f"got a table for {self.given.table.shape[1]}."
             )
         if self.given.table.device != device:
             self.given = BlockTable(self.given.table.to(device), self.block_size)

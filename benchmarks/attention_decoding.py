@@ -2,8 +2,9 @@
 
 Decoding: one new token after 8,192, through four layers in turn, each with a cache of its own, as in a model, so that
 no cache lies in the processor's own memory for being the only one. "Full cache" is multi-head attention of the same
-width and heads with a `KeyValueCache`; "unfolded" is the same latent layer with keys and values of all heads unfolded
-at every step, as Hugging Face's DeepSeek-V3 does it, which runs beside. Generation: 256 tokens after a prompt, greedy.
+width and heads that keeps the keys and values of every head; "whole layers" include projections, which read more memory
+than a small cache does. "Unfolded" is the same latent layer with keys and values of all heads unfolded at every step,
+as Hugging Face's DeepSeek-V3 does it, which runs beside. Generation: 256 tokens after a prompt, greedy.
 Experts: the whole layer, router, sorting and weighing included, against two grouped products with the gate between
 them on tokens that are sorted already: nothing can take less.
 """
@@ -28,6 +29,7 @@ from archaeology.attention.latent import LatentAttention, LatentCache
 from archaeology.attention.masks import causal
 from archaeology.attention.multi_head import MultiHeadAttention
 from archaeology.attention.rotary import Rotary
+from archaeology.attention.softmax import attend
 from archaeology.core.allocation import tune_allocation
 from archaeology.models.decoder import Decoder
 from archaeology.models.experts import MixtureOfExperts
@@ -54,27 +56,73 @@ def comparisons(given: Setting) -> list[Comparison]:
 @torch.no_grad()
 def decoding(given: Setting) -> list[Comparison]:
     length = 128 if given.small else 8192
-    case = f"one token after {length}, {HEADS} heads of {HEAD_DIM}, "
+    lines = []
+    for dtype in (torch.float32, torch.bfloat16):
+        lines += full_caches(given, length, dtype)
+    return [
+        *lines,
+        *unfolding(given, length),
+        comparison(
+            f"cache of one layer with {length} tokens in float32, latent / full",
+            "torch",
+            ours=(LATENT_DIM + ROTARY_DIM) * length * 4 / 2**20,
+            theirs=2 * EMBED_DIM * length * 4 / 2**20,
+            unit="MiB",
+            target=None,
+        ),
+    ]
+
+
+def full_caches(given: Setting, length: int, dtype: torch.dtype) -> list[Comparison]:
+    """Latents against keys and values of every head, in whole layers and in what the cache decides alone."""
+    latents = [latent_layer(LatentAttention).to(dtype) for _ in range(LAYERS)]
+    kept = [torch.randn(1, length, LATENT_DIM + ROTARY_DIM, dtype=dtype) for _ in latents]
+    small_caches = [latent_cache(shared) for shared in kept]
+    options = {"mask": causal(), "positions": Rotary(HEAD_DIM)}
+    full = [MultiHeadAttention(EMBED_DIM, HEADS, **options).eval().to(dtype) for _ in latents]
+    pairs = [tuple(torch.randn(2, 1, HEADS, length, HEAD_DIM, dtype=dtype)) for _ in full]
+    large_caches = [full_cache(*pair) for pair in pairs]
+    token = torch.randn(1, 1, EMBED_DIM, dtype=dtype)
+    query = torch.randn(1, HEADS, 1, HEAD_DIM + ROTARY_DIM, dtype=dtype)
+    plain_query = query[..., :HEAD_DIM].contiguous()
+
+    def absorbed() -> None:
+        for layer, shared in zip(latents, kept, strict=True):
+            layer.absorbed(query, shared, layer.mask, length - 1)
+
+    def attended() -> None:
+        for key, value in pairs:
+            attend(plain_query, key, value, mask=causal(), query_offset=length - 1)
+
+    def fused() -> None:
+        for key, value in pairs:
+            F.scaled_dot_product_attention(plain_query, key, value)
+
+    ours, whole = seconds(
+        given,
+        lambda: in_turn(latents, small_caches, token),
+        lambda: in_turn(full, large_caches, token),
+        rounds=21,
+    )
+    alone, same, theirs = seconds(given, absorbed, attended, fused, rounds=21)
+    case = f"one token after {length}, {HEADS} heads of {HEAD_DIM}, {str(dtype).removeprefix('torch.')}, "
+    return [
+        milliseconds(case + "absorbed / full cache in PyTorch's attention", "torch", alone, theirs, 5.0),
+        milliseconds(case + "absorbed / full cache in our attention", "torch", alone, same, None),
+        milliseconds(case + "whole layers, absorbed / full cache", "torch", ours, whole, None),
+    ]
+
+
+def unfolding(given: Setting, length: int) -> list[Comparison]:
+    """Latents asked as they are, against latents unfolded at every step, by ourselves and by Hugging Face."""
     latents = [latent_layer(LatentAttention) for _ in range(LAYERS)]
     slow = [latent_layer(Unfolding) for _ in latents]
-    for one, other in zip(latents, slow, strict=True):
-        other.load_state_dict(one.state_dict())
+    for fast, other in zip(latents, slow, strict=True):
+        other.load_state_dict(fast.state_dict())
     kept = [torch.randn(1, length, LATENT_DIM + ROTARY_DIM) for _ in latents]
     small_caches, slow_caches = ([latent_cache(shared) for shared in kept] for _ in range(2))
-    options = {"mask": causal(), "positions": Rotary(HEAD_DIM)}
-    full = [MultiHeadAttention(EMBED_DIM, HEADS, **options).eval() for _ in latents]
-    full_caches = [full_cache(length) for _ in full]
     theirs, past, turns = deepseek(latents, kept)
     token = torch.randn(1, 1, EMBED_DIM)
-
-    def absorbed() -> Tensor:
-        return in_turn(latents, small_caches, token)
-
-    def cached_in_full() -> Tensor:
-        return in_turn(full, full_caches, token)
-
-    def unfolded() -> Tensor:
-        return in_turn(slow, slow_caches, token)
 
     def hugging_face() -> Tensor:
         state = token
@@ -84,22 +132,19 @@ def decoding(given: Setting) -> list[Comparison]:
         return state
 
     one = hugging_face()
-    torch.testing.assert_close(absorbed(), one, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(unfolded(), one, atol=1e-4, rtol=1e-3)
-    ours, whole = seconds(given, absorbed, cached_in_full, rounds=31)
-    again, unfolding, face = seconds(given, absorbed, unfolded, hugging_face, rounds=5)
+    torch.testing.assert_close(in_turn(latents, small_caches, token), one, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(in_turn(slow, slow_caches, token), one, atol=1e-4, rtol=1e-3)
+    ours, unfolded, face = seconds(
+        given,
+        lambda: in_turn(latents, small_caches, token),
+        lambda: in_turn(slow, slow_caches, token),
+        hugging_face,
+        rounds=5,
+    )
+    case = f"one token after {length}, {HEADS} heads of {HEAD_DIM}, float32, whole layers, absorbed / "
     return [
-        milliseconds(case + "absorbed / full cache", "torch", ours, whole, 5.0),
-        milliseconds(case + "absorbed / unfolded", "torch", again, unfolding, None),
-        milliseconds(case + "absorbed / DeepSeek-V3 attention", "transformers", again, face, 5.0),
-        comparison(
-            f"cache of one layer with {length} tokens, latent / full",
-            "torch",
-            ours=(LATENT_DIM + ROTARY_DIM) * length * 4 / 2**20,
-            theirs=2 * EMBED_DIM * length * 4 / 2**20,
-            unit="MiB",
-            target=None,
-        ),
+        milliseconds(case + "unfolded", "torch", ours, unfolded, None),
+        milliseconds(case + "DeepSeek-V3 attention", "transformers", ours, face, 5.0),
     ]
 
 
@@ -122,9 +167,9 @@ def latent_cache(shared: Tensor) -> LatentCache:
     return cache
 
 
-def full_cache(length: int) -> KeyValueCache:
-    cache = KeyValueCache(capacity=length + SPARE)
-    cache.append(torch.randn(1, HEADS, length, HEAD_DIM), torch.randn(1, HEADS, length, HEAD_DIM))
+def full_cache(key: Tensor, value: Tensor) -> KeyValueCache:
+    cache = KeyValueCache(capacity=key.shape[2] + SPARE)
+    cache.append(key, value)
     return cache
 
 

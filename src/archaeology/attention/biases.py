@@ -14,7 +14,11 @@ Index = Int[Tensor, "..."]
 
 @runtime_checkable
 class Bias(Protocol):
-    """Numbers added to the scaled scores."""
+    """Numbers added to the scaled scores.
+
+    A bias with an attribute `by_distance` that is true says that nothing but `query - key` counts, so that a window
+    can be given its numbers once for all places.
+    """
 
     def scores(self, batch: Index, head: Index, query: Index, key: Index) -> Float[Tensor, "..."]:
         """The number of each pair; indices broadcast against one another, the answer may leave axes at 1."""

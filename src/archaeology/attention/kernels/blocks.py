@@ -103,7 +103,8 @@ def plan_for(problem: Problem) -> Plan:
     for term in terms_of(problem.mask):
         if not term.by_batch:
             mask = term if mask is None else mask & term
-    return _plan(
+    find = _plan if mask is None or mask.is_lasting else _plan.__wrapped__
+    return find(
         mask, problem.query.shape[1:3], problem.key.shape[2], problem.query_offset, problem.query.device
     )
 

@@ -104,7 +104,7 @@ def factors(level: Float[Tensor, "row chunk token"]) -> tuple[Tensor, Tensor, Te
     """
     end = level[..., -1:]
     before = torch.cat([level[:, :1, :1], end[:, :-1]], dim=1)
-    fading = (level[..., None, :] - level[..., None]).tril_().exp_().tril_()
+    fading = (level[..., None, :] - level[..., None]).exp_().tril_()
     since, until = (before - level).exp(), (level - end).exp()
     between = (before - end).exp()[..., None]
     return fading.flatten(0, 1), since.flatten(0, 1)[..., None], until.flatten(0, 1)[..., None], between

@@ -72,9 +72,7 @@ def patterns(names: Sequence[str], *, length: int = LENGTH, seed: int = 0) -> li
 def _map_of(name: str, pattern: Float[Tensor, "query key"]) -> PatternMap:
     sums = pattern.sum(dim=-1)
     width = -(-len(pattern) // CELLS)
-    cells = torch.nn.functional.avg_pool2d(
-        pattern[None, None], width, ceil_mode=True, count_include_pad=False
-    )
+    cells = torch.nn.functional.avg_pool2d(pattern[None, None], width, ceil_mode=True)
     return PatternMap(
         name=name,
         cells=(cells[0, 0] * len(pattern)).numpy(),

@@ -119,7 +119,7 @@ class BigBird(Softmax):
     @classmethod
     def build(cls, shape: LayerShape, **options: Any) -> "BigBird":
         """Every head of the layer makes its own choice."""
-        return cls(**({"num_heads": shape.num_heads} | options))
+        return cls(num_heads=options.pop("num_heads", shape.num_heads), **options)
 
     def redraw(self, generator: torch.Generator) -> None:
         """Choose other random blocks."""

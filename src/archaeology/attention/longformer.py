@@ -47,7 +47,7 @@ class Longformer(Softmax):
     @classmethod
     def build(cls, shape: LayerShape, **options: Any) -> "Longformer":
         """Tokens before a grid are global, unless `num_global` says otherwise."""
-        return cls(**({"num_global": max(1, shape.num_prefix)} | options))
+        return cls(num_global=options.pop("num_global", max(1, shape.num_prefix)), **options)
 
     def structure(self, num_tokens: int, device: torch.device) -> Mask:
         """Window and global tokens, whatever the length."""

@@ -32,6 +32,22 @@ for _ in range(4):  # the heap grows to the size it then keeps
 print(could, without, faults())
 """
 
+RELEASE = """
+import gc
+
+import torch
+
+from archaeology.core.allocation import release_freed_memory, tune_allocation
+from archaeology.core.memory import STATUS, _kibibytes
+
+torch.set_num_threads(1)
+tune_allocation()
+kept = [torch.ones(200, 2**18), torch.ones(8)]
+kept.pop(0)
+before = _kibibytes(STATUS, "VmRSS")
+print(release_freed_memory(), (before - _kibibytes(STATUS, "VmRSS")) / 1024)
+"""
+
 is_glibc = sys.platform.startswith("linux") and hasattr(allocation.ctypes.CDLL(None), "gnu_get_libc_version")
 
 
@@ -44,9 +60,18 @@ def test_large_tensors_no_longer_come_from_the_system_each_time():
     assert int(tuned) < int(without) / 4
 
 
+@pytest.mark.skipif(not is_glibc, reason="only glibc can be told to release memory")
+def test_what_was_kept_can_be_given_back():
+    done = subprocess.run([sys.executable, "-c", RELEASE], capture_output=True, text=True, check=True)
+    could, mebibytes = done.stdout.split()
+    assert could == "True"
+    assert 150 < float(mebibytes) < 300
+
+
 def test_it_says_so_where_there_is_no_glibc(monkeypatch):
     monkeypatch.setattr(allocation.sys, "platform", "darwin")
     assert allocation.tune_allocation() is False
+    assert allocation.release_freed_memory() is False
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
@@ -63,7 +88,9 @@ def test_another_c_library_is_left_alone(monkeypatch):
 def test_it_is_only_true_if_every_setting_was_accepted(monkeypatch, accepted, could):
     class Glibc:
         gnu_get_libc_version = None
-        asked = []
+
+        def __init__(self):
+            self.asked = []
 
         def mallopt(self, name, value):
             self.asked.append((name, value))

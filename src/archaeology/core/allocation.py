@@ -7,6 +7,7 @@ makes many large tensors, and it makes cost grow faster than the work does.
 
 import ctypes
 import sys
+from typing import Any
 
 # From malloc.h; the numbers are part of glibc's binary interface.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -24,10 +25,26 @@ def tune_allocation() -> bool:
     Returns:
         Whether it could: False, and nothing is changed, where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
+    library = _glibc()
+    if library is None:
         return False
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, TOP_PAD))
     return all([library.mallopt(name, value) == 1 for name, value in settings])
+
+
+def release_freed_memory() -> bool:
+    """Give back to the system what was freed and kept, once; the process goes on keeping what it frees afterwards.
+
+    Returns:
+        Whether anything was given back; False where the C library is not glibc.
+    """
+    library = _glibc()
+    return library is not None and library.malloc_trim(0) == 1
+
+
+def _glibc() -> Any:
+    """The C library this process runs on, if it is glibc, else None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None

@@ -16,7 +16,7 @@ import torch
 
 from archaeology.attention import mechanisms
 from archaeology.attention.layers import layers
-from archaeology.core.allocation import tune_allocation
+from archaeology.core.allocation import release_freed_memory, tune_allocation
 from archaeology.core.memory import available_mebibytes, can_measure_memory
 from archaeology.core.progress import Advance, progress
 from archaeology.core.provenance import package_versions, provenance
@@ -80,6 +80,7 @@ def measure_zoo(config: ZooConfig) -> ZooRun:
     started = provenance(config.seed)
     with _settings(config) as is_tuned, MemoryChild(config) as child, _bar(config) as advance:
         for length in config.lengths:
+            release_freed_memory()  # what shorter sequences left would pass for memory that is not there
             if can_measure_memory():
                 measure_memory(survey, length, child)
             advance()

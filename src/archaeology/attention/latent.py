@@ -187,10 +187,9 @@ class LatentAttention(nn.Module):
         unfold_key, unfold_value = self._weights()
         still, turned = query.split([self.head_dim, self.rotary_dim], dim=-1)
         folded = einsum(still, unfold_key, "batch head token dim, head dim latent -> batch head token latent")
-        key = shared[:, None]  # one head of keys for all heads of queries
-        latent = key[..., : self.latent_dim]
-        query = torch.cat([folded, turned], dim=-1)
-        mean = self.mechanism(query, key, latent, mask=mask, query_offset=query_offset)
+        query, key = torch.cat([folded, turned], dim=-1), shared[:, None]  # one head of keys for all heads
+        # The key serves as its own value, and what turns is cut off after: equal widths keep the kernel fused.
+        mean = self.mechanism(query, key, key, mask=mask, query_offset=query_offset)[..., : self.latent_dim]
         return einsum(mean, unfold_value, "batch head token latent, head dim latent -> batch head token dim")
 
     def pattern(

@@ -10,10 +10,12 @@ import math
 from archaeology.attention.kernels.band import block_size, sliding
 from archaeology.attention.kernels.blocks import plan_for
 from archaeology.attention.kernels.fused import is_plainly_causal
-from archaeology.attention.kernels.matmul import FEW_QUERIES
 from archaeology.attention.kernels.problem import Problem
 
-MANY_KEYS = 1024  # from which writing the pattern of a few queries down is nothing beside reading the keys
+FEW_QUERIES, MANY_KEYS = (
+    64,
+    1024,
+)  # what decoding is: writing the pattern down is nothing beside reading the keys
 MATMUL_LIMIT = 4096  # keys above which writing the pattern down costs more than it saves
 OVERHEAD = 50_000  # scores that could be computed while a structured kernel is called for one head
 MARGIN = {"band": 1.1, "blocks": 1.4}  # how much dearer a score of the kernel may be: gathering copies keys
@@ -23,8 +25,8 @@ def choose(problem: Problem) -> str:
     """The name of the kernel to use.
 
     Windows and sparse blocks where the mask leaves little enough to look at. Else, on a CPU, plain products where
-    PyTorch's fused kernel is slow: in its backward pass in bfloat16, and in decoding in bfloat16 or with values that
-    are not as wide as keys. Everywhere else the fused kernel is as fast and needs less memory.
+    PyTorch's fused kernel is slow: in its backward pass in bfloat16, and in decoding with values that are not as wide
+    as keys. Everywhere else the fused kernel is as fast and needs less memory.
     """
     if problem.query.device.type != "cpu":
         return "fused"
@@ -36,7 +38,7 @@ def choose(problem: Problem) -> str:
         return "matmul" if is_half and num_keys <= MATMUL_LIMIT else "fused"
     is_decoding = problem.query.shape[2] * problem.group <= FEW_QUERIES and num_keys >= MANY_KEYS
     is_uneven = problem.query.shape[3] != problem.value.shape[3]
-    return "matmul" if is_decoding and (is_half or is_uneven) else "fused"
+    return "matmul" if is_decoding and is_uneven and not is_half else "fused"
 
 
 def sparse(problem: Problem) -> str | None:

@@ -1,8 +1,9 @@
 """Two matrix products and a softmax between them: the definition at the speed of the hardware's matrix units.
 
 In bfloat16 training on a CPU this is about twice as fast as PyTorch's fused kernel, whose backward pass is slow
-there; it needs memory for the whole pattern, so it is for sequences of a few thousand tokens at most. When decoding,
-where a few queries meet many keys, the pattern is small, and bfloat16 is several times as fast as in the fused kernel.
+there; it needs memory for the whole pattern, so it is for sequences of a few thousand tokens at most.
+In decoding, where a few queries meet many keys, bfloat16 would be several times as fast as in the fused kernel, had
+oneDNN not to prepare itself anew, for more than ten milliseconds, for every number of keys that it has not yet seen.
 """
 
 import torch
@@ -14,14 +15,12 @@ from archaeology.attention.kernels.fused import joined
 from archaeology.attention.kernels.problem import Problem, grouped, ungrouped
 from archaeology.attention.kernels.registry import kernels
 
-FEW_QUERIES = 64  # of a group of heads, up to which decoding is mostly the reading of keys
-
 
 @kernels.register("matmul")
 def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
     """Scores, softmax and product in the dtype of the values."""
     group = problem.group  # neighbouring query heads side by side: the keys are read once and never repeated
-    scores = ungrouped(products(grouped(problem.query * problem.scale, group), problem.key), group)
+    scores = ungrouped(grouped(problem.query * problem.scale, group) @ problem.key.mT, group)
     addend = joined(problem)
     if addend is not None:
         is_mask = addend.dtype == torch.bool
@@ -36,16 +35,3 @@ def matmul(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
         weights = scores.softmax(dim=-1)
     weights = F.dropout(weights.to(problem.value.dtype), problem.dropout)
     return ungrouped(grouped(weights, group) @ problem.value, group)
-
-
-def products(
-    query: Float[Tensor, "batch head query dim"], key: Float[Tensor, "batch head key dim"]
-) -> Tensor:
-    """Every query with every key.
-
-    Where queries are few, keys go first: on a CPU, a matrix with many rows is multiplied by a narrow one faster than
-    the other way round, in bfloat16 and from the middle of a cache five times as fast.
-    """
-    if query.shape[2] <= (FEW_QUERIES if query.element_size() == 2 else FEW_QUERIES // 8):
-        return (key @ query.mT).mT.contiguous()
-    return query @ key.mT

@@ -229,8 +229,8 @@ zoo_error = zoo_figures.register("zoo_error")(
         definition="Length of the difference to exact softmax attention (in float64, over all tokens) over the length "
         "of the exact answer, for independent values; mean over heads and inputs with a bootstrap interval. Weights "
         "and random features are as drawn at the start, untrained. Scores are scaled to the standard deviation "
-        "stated. For softmax over fewer keys this is the error of leaving the others out, not a mistake. Time is of "
-        "forward and backward.",
+        "stated. What hashes shared queries and keys is held to exact attention of its own scores. For softmax over "
+        "fewer keys this is the error of leaving the others out, not a mistake. Time is of forward and backward.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -37,6 +37,7 @@ def test_starts_as_means_over_blocks_of_neighbours():
     assert means.shape == (11, 4)
     assert (means > 0).sum(dim=0).tolist() == [3, 3, 3, 2]
     torch.testing.assert_close(means.sum(dim=0), torch.ones(4))
+    assert (block_means(7, 5) > 0).sum(dim=0).tolist() == [2, 1, 2, 1, 1]  # none is empty
     assert block_means(3, 3).tolist() == torch.eye(3).tolist()
 
 

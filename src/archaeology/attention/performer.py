@@ -7,7 +7,8 @@ variance, with the lengths of Gaussian vectors, which keeps the mean exact.
 Differs: no small number is added to the features, which would pull every row towards the mean of all values and hide
 how large the error is; and in causal attention keys are written relative to the largest so far, not the largest of the
 sequence, which would tell the past of the future. The variance grows as `exp(|q + k|^2)`: this needs short queries and
-keys, small heads or normalisation, and more features only help slowly.
+keys, small heads or normalisation, and more features only help slowly. Where queries and keys are both so long that no
+product of features is within the range of float32, a row is zeros.
 """
 
 import math

@@ -81,7 +81,7 @@ def test_spans_get_the_gradient_of_finite_differences(kernel):
         return torch.func.functional_call(mechanism, {"share": share}, (query, key, value))
 
     share = torch.tensor([0.013, 0.23, 0.71], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(answer, share)
+    assert torch.autograd.gradcheck(answer, share, fast_mode=True)
 
 
 def test_soft_mask_is_one_up_to_the_span_and_zero_after_the_ramp():
@@ -112,12 +112,12 @@ def test_penalty_is_the_mean_span_and_training_on_it_alone_stops_at_zero_and_can
     mechanism = mechanism_with(SPANS)
     torch.testing.assert_close(mechanism.penalty(), torch.tensor(sum(SPANS) / 3, dtype=torch.float64))
     optimizer = torch.optim.SGD(mechanism.parameters(), lr=0.05)
-    for _ in range(60):
+    for _ in range(15):
         optimizer.zero_grad()
         mechanism.penalty().backward()
         optimizer.step()
     assert mechanism.spans().tolist() == [0, 0, 0] and float(mechanism.share.detach().min()) > -0.5
-    for _ in range(60):
+    for _ in range(15):
         optimizer.zero_grad()
         (-mechanism.penalty()).backward()
         optimizer.step()

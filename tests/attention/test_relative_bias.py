@@ -41,6 +41,14 @@ def test_grid_bias_is_a_number_per_head_and_difference_of_rows_and_columns():
                 assert found[h, q, k] == 45 * h + (up - down + 2) * 9 + left - right + 4
 
 
+def test_slopes_halve_and_those_between_are_taken_where_heads_are_no_power_of_two():
+    assert slopes(8) == [2.0**-i for i in range(1, 9)]
+    assert slopes(3) == [2.0**-4, 2.0**-8, 2.0**-2]
+    found = dense(Alibi(3), 3, 7)
+    assert torch.equal(found, found.mT) and float(found[1, 2, 6]) == -4 * slopes(3)[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("num_heads", [1, 2, 3, 5, 8, 12, 16, 20])
 def test_slopes_are_those_of_bloom(num_heads):
     bloom = pytest.importorskip("transformers.models.bloom.modeling_bloom")
@@ -48,6 +56,7 @@ def test_slopes_are_those_of_bloom(num_heads):
     torch.testing.assert_close(torch.tensor(slopes(num_heads)), theirs)
 
 
+@pytest.mark.slow
 def test_alibi_gives_bloom_s_pattern_and_looks_to_both_sides_alike():
     bloom = pytest.importorskip("transformers.models.bloom.modeling_bloom")
     query, key, value = (torch.randn(2, 3, 7, 5) for _ in range(3))

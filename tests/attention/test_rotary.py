@@ -84,6 +84,7 @@ def test_angles_are_exact_in_half_precision(dtype):
     torch.testing.assert_close(rotated.double(), expected, atol=0.01, rtol=0)
 
 
+@pytest.mark.slow
 def test_parity_with_llama():
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
     from transformers import LlamaConfig

@@ -237,7 +237,7 @@ def comparisons(given: Setting) -> list[Comparison]:
         found = sides(length, performers)
         for i, (way, run) in enumerate(WAYS.items()):
             calls = [partial(run, attend, *inputs) for attend, inputs in found.values()]
-            rounds = 15 if length <= 1024 else 7 if length <= 4096 else 3
+            rounds = 15 if length <= 1024 else 7 if length <= 4096 else 5
             taken = dict(zip(found, seconds(given, *calls, rounds=rounds), strict=True))
             for ours, theirs, peer, *targets in PAIRS:
                 if theirs in taken:

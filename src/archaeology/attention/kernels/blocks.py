@@ -37,7 +37,7 @@ def blocks(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
     query = F.pad(problem.query, (0, 0, 0, -length % plan.block)).unflatten(2, (-1, plan.block))
     answers = [
         attend_by_head(
-            query[:, :, group.numbers],
+            query.index_select(2, group.numbers),
             problem.key,
             problem.value,
             layouts=group.layouts,
@@ -48,7 +48,7 @@ def blocks(problem: Problem) -> Float[Tensor, "batch head query value_dim"]:
         )
         for group in plan.groups
     ]
-    return torch.cat(answers, dim=2)[:, :, plan.order].flatten(2, 3)[:, :, :length]
+    return torch.cat(answers, dim=2).index_select(2, plan.order).flatten(2, 3)[:, :, :length]
 
 
 class Group:

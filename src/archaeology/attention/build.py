@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from archaeology.attention.biases import Bias
-from archaeology.attention.layers import layers
+from archaeology.attention.layers import Layer, layers
 from archaeology.attention.mechanism import LayerShape, mechanisms
 from archaeology.attention.multi_head import MultiHeadAttention, Rotation
 from archaeology.core.registry import unknown_name
@@ -18,7 +16,7 @@ def attention_layer(
     *,
     positions: Rotation | Bias | None = None,
     options: Mapping[str, Any] | None = None,
-) -> nn.Module:
+) -> MultiHeadAttention | Layer:
     """A module from (batch, token, embed) to the same, with `pattern(tokens)`.
 
     Args:
@@ -50,6 +48,6 @@ def attention_layer(
             "'sinusoidal' or 'none'."
         )
     try:
-        return layers.get(name).build(shape, **(options or {}))  # pyright: ignore[reportAttributeAccessIssue], layers have it
+        return layers.get(name).build(shape, **(options or {}))
     except TypeError as error:
         raise ValueError(f"{name} attention cannot be built with {dict(options or {})}: {error}.") from error

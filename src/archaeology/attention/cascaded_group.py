@@ -8,7 +8,7 @@ where timm goes on with old ones if they are changed, or weights loaded, after a
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from archaeology.attention.biases import looked_up
-from archaeology.attention.layers import layers
-from archaeology.attention.mechanism import Ability, Facts
+from archaeology.attention.layers import Layer, layers
+from archaeology.attention.mechanism import Ability, Facts, LayerShape
 from archaeology.attention.softmax import Softmax
 
 Index = Int[Tensor, "..."]
@@ -40,7 +40,7 @@ class UnsignedGridBias:
 
 
 @layers.register("cascaded_group")
-class CascadedGroupAttention(nn.Module):
+class CascadedGroupAttention(Layer):
     """Heads in a cascade, each on its own slice of the features; normalised over the batch in training."""
 
     supports: ClassVar[frozenset[Ability]] = frozenset()
@@ -52,6 +52,17 @@ class CascadedGroupAttention(nn.Module):
         relation="exact",
         source="liu2023efficientvit",
     )
+
+    @classmethod
+    def build(cls, shape: LayerShape, **options: Any) -> "CascadedGroupAttention":
+        """For a grid without prefix tokens; queries and keys have the paper's 16 features."""
+        if shape.grid is None or shape.num_prefix:
+            raise ValueError(
+                "cascaded group attention needs a grid and no tokens before it, but got "
+                f"grid={shape.grid}, num_prefix={shape.num_prefix}."
+            )
+        sizes = {"key_dim": 16, **options}
+        return cls(shape.num_heads * shape.head_dim, shape.num_heads, grid=shape.grid, **sizes)
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from archaeology.attention.cache import Shelf
-from archaeology.attention.layers import layers
+from archaeology.attention.layers import Layer, layers
 from archaeology.attention.masks import Mask, as_mask
 from archaeology.attention.mechanism import Ability, Facts, LayerShape
 from archaeology.attention.multi_head import Rotation
@@ -63,7 +63,7 @@ class LatentCache:
 
 
 @layers.register("latent")
-class LatentAttention(nn.Module):
+class LatentAttention(Layer):
     """Attention whose keys and values unfold from a small latent; it decodes from a cache of latents."""
 
     supports: ClassVar[frozenset[Ability]] = frozenset({"causal", "padding", "mask", "cache"})

@@ -67,5 +67,5 @@ def draw(data: HeadPattern) -> "Figure":
         figure.text(0.04, 0.965, f"{first}:", color=COLOURS["ink"], fontsize=9.5, weight="bold", va="top")
         figure.text(0.04, 0.915, second, color=COLOURS["ink"], fontsize=9.5, weight="bold", va="top")
         bar = place(figure, LEFT, TOP + SIDE + 0.55, SIDE, 0.1)
-        colour_bar(bar, SEQUENTIAL, 0, 1, "share of the query's attention")
+        colour_bar(bar, SEQUENTIAL, 0.0, 1.0, "share of the query's attention")
     return figure

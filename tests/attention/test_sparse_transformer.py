@@ -6,6 +6,8 @@ from tests.oracles import sparse_attention as oracle
 
 from archaeology.attention import Fixed, Strided, causal, fixed, strided
 from archaeology.attention.masks import Spans
+from archaeology.attention.mechanism import LayerShape
+from archaeology.attention.sparse_transformer import near_root
 
 
 def tensors(tokens):
@@ -64,3 +66,12 @@ def test_what_is_said_of_blocks_is_true_of_their_pairs(mask, queries, keys):
 def test_sizes_that_make_no_sense_are_refused(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_a_layer_chooses_a_stride_for_its_shape():
+    assert [near_root(n) for n in (None, 1, 256, 257, 4096)] == [64, 16, 16, 32, 64]
+    grid = Strided.build(LayerShape(2, 7, num_tokens=15, grid=(3, 5)))
+    row = grid.structure(15, torch.device("cpu")).dense(15, 15)[0, 0]
+    assert bool(row[2, 12]) and not bool(row[2, 11])  # the same column, two rows down
+    assert Fixed.build(LayerShape(2, 7, num_tokens=1000)).segments.stride == 32
+    assert Strided.build(LayerShape(2, 7, num_tokens=1000), stride=5).near_and_far.right.stride == 5

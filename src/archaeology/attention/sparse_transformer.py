@@ -5,12 +5,14 @@ tokens a stride apart lie above one another; "fixed" for text, where the last to
 Differs: one softmax over both parts (the "merged" heads of equation 8), and the future is hidden by a causal mask only.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from archaeology.attention.masks import Allowed, BlockMap, Index, Mask, Spans, band
-from archaeology.attention.mechanism import Facts, mechanisms
+from archaeology.attention.mechanism import Facts, LayerShape, mechanisms
 from archaeology.attention.softmax import Softmax
 
 
@@ -88,6 +90,11 @@ def _check_stride(stride: int) -> None:
         raise ValueError(f"stride must be 1 or more, but got {stride}.")
 
 
+def near_root(num_tokens: int | None) -> int:
+    """The stride for a length: its square root, up to a multiple of 16, so that blocks of keys fit; 64 if unknown."""
+    return 64 if num_tokens is None else 16 * math.ceil(math.sqrt(num_tokens) / 16)
+
+
 @mechanisms.register("strided")
 class Strided(Softmax):
     """Exact attention to the neighbours and to every `stride`-th token."""
@@ -101,6 +108,12 @@ class Strided(Softmax):
         relation="sparse",
         source="child2019generating",
     )
+
+    @classmethod
+    def build(cls, shape: LayerShape, **options: Any) -> "Strided":
+        """On a grid, tokens a stride apart lie above one another; in a sequence the stride is near the square root."""
+        stride = near_root(shape.num_tokens) if shape.grid is None else shape.grid[1]
+        return cls(**{"stride": stride, **options})
 
     def __init__(
         self, *, stride: int = 64, scale: float | None = None, dropout: float = 0.0, kernel: str = "auto"
@@ -131,6 +144,11 @@ class Fixed(Softmax):
         relation="sparse",
         source="child2019generating",
     )
+
+    @classmethod
+    def build(cls, shape: LayerShape, **options: Any) -> "Fixed":
+        """Segments near the square root of the length, of which there are then as many as each has tokens."""
+        return cls(**{"stride": near_root(shape.num_tokens), **options})
 
     def __init__(
         self,

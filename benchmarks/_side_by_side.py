@@ -148,6 +148,11 @@ def report(name: str, given: Setting, comparisons: list[Comparison]) -> None:
             f"  {line.case:<{width}}  ours {line.ours:10.3f}  {line.peer} {line.peer_version} {line.theirs:10.3f} "
             f"{line.unit}  ratio {line.ratio:6.2f}{verdict}"
         )
+    write(name, comparisons)
+
+
+def write(name: str, comparisons: list[Comparison]) -> None:
+    """Write `build/bench/NAME.json` and say so."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     path = OUTPUT / f"{name}.json"
     path.write_text(json.dumps([asdict(line) for line in comparisons], indent=2) + "\n")

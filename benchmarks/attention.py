@@ -8,7 +8,7 @@ for whoever allocates more.
 
 from archaeology.core.allocation import tune_allocation
 from benchmarks import attention_decoding, attention_linear, attention_sparse, attention_weighting
-from benchmarks._side_by_side import report, setting
+from benchmarks._side_by_side import Comparison, report, setting, write
 
 PARTS = (attention_sparse, attention_linear, attention_weighting, attention_decoding)
 
@@ -16,10 +16,12 @@ PARTS = (attention_sparse, attention_linear, attention_weighting, attention_deco
 def main() -> None:
     given = setting(__doc__)
     tune_allocation()
-    lines = []
+    lines: list[Comparison] = []
     for part in PARTS:
-        lines += part.comparisons(given)
-        report("attention", given, lines)  # after every part, so that what was measured is kept
+        measured = part.comparisons(given)
+        report(part.__name__.rpartition(".")[2], given, measured)
+        lines += measured
+        write("attention", lines)  # after every part, so that what was measured is kept
 
 
 if __name__ == "__main__":

@@ -6,7 +6,12 @@ import torch
 from archaeology.attention import mechanisms
 from archaeology.attention.layers import layers
 from archaeology.attention.position_scheme import SCHEMES
+from archaeology.capture.checks import check_capture
+from archaeology.capture.record import capture
+from archaeology.explain.explanation import explain
 from archaeology.models import ViT
+from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.module import of_module
 
 SMALL = {
     "image_size": (12, 20),
@@ -81,3 +86,17 @@ def test_dropped_patches_and_layers_that_know_places_do_not_go_together():
 def test_impossible_choices_are_refused(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         built(**changes)
+
+
+@pytest.mark.parametrize("attention", [*mechanisms.names(), *layers.names()])
+def test_any_attention_can_be_captured_and_explained(attention):
+    model = built(
+        attention=attention, attention_options={"radius": 3} if attention == "sliding_window" else None
+    )
+    layout = TokenLayout(rows=3, columns=5, prefix=(), readout="mean")
+    statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    specimen = of_module(model, name=attention, image_size=(12, 20), layout=layout, **statistics)
+    images = torch.randint(0, 256, (2, 3, 12, 20), dtype=torch.uint8)
+    check_capture(specimen, images)
+    heat = explain("rollout", capture(specimen, images))
+    assert heat.heatmap.shape == (2, 3, 5) and bool(heat.heatmap.isfinite().all())

@@ -136,3 +136,38 @@ def test_a_context_must_be_expected():
         MultiHeadAttention(WIDTH, HEADS, context_dim=WIDTH)(tokens())
     with pytest.raises(ValueError, match="places belong to self-attention"):
         MultiHeadAttention(WIDTH, HEADS, context_dim=WIDTH)(tokens(), tokens(KEYS), places=tokens())
+
+
+@pytest.mark.parametrize("positions", ["rotary", "alibi", "relative_bias"])
+def test_positions_by_name_tell_places_apart(positions):
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(WIDTH, HEADS, positions=positions, num_tokens=TOKENS).eval()
+    for parameter in layer.positions.parameters() if isinstance(layer.positions, nn.Module) else ():
+        nn.init.normal_(parameter)
+    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    assert not torch.allclose(layer(tokens()[:, order]), layer(tokens())[:, order], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["full", "sliding"])
+def test_caches_by_name_go_on_as_the_whole_would(kind):
+    layer = MultiHeadAttention(WIDTH, HEADS, mask=band(2) & causal(), positions="rotary").eval()
+    whole = layer(tokens())
+    with torch.no_grad():
+        cache = layer.new_cache(kind, 3 if kind == "sliding" else None)
+        steps = [layer(tokens()[:, place : place + 1], cache=cache) for place in range(TOKENS)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), whole)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(
+        ValueError, match=r"must be one of rotary, alibi, relative_bias, but got 'sinusoidal'"
+    ):
+        MultiHeadAttention(WIDTH, HEADS, positions="sinusoidal")
+    with pytest.raises(ValueError, match="No position scheme is called 'rotery'; did you mean 'rotary'"):
+        MultiHeadAttention(WIDTH, HEADS, positions="rotery")
+    with pytest.raises(ValueError, match="No kind of cache is called 'slide'; did you mean 'sliding'"):
+        MultiHeadAttention(WIDTH, HEADS).new_cache("slide")
+    with pytest.raises(ValueError, match="a sliding cache needs a size"):
+        MultiHeadAttention(WIDTH, HEADS).new_cache("sliding")
+    with pytest.raises(ValueError, match="was asked for cache"):
+        MultiHeadAttention(WIDTH, HEADS, mechanism="reformer").new_cache()

@@ -6,7 +6,8 @@ from typing import Any
 from archaeology.attention.biases import Bias
 from archaeology.attention.layers import Layer, layers
 from archaeology.attention.mechanism import LayerShape, mechanisms
-from archaeology.attention.multi_head import MultiHeadAttention, Rotation
+from archaeology.attention.multi_head import MultiHeadAttention
+from archaeology.attention.rotary import Rotation
 from archaeology.core.registry import unknown_name
 
 

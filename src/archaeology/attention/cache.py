@@ -5,18 +5,41 @@ beforehand, so a new token is written into its place instead of copying all othe
 their absolute position already (see `Rotary`), so only masks ask where a key lies.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.attention.biases import Bias
 from archaeology.attention.masks import Mask
+from archaeology.core.registry import unknown_name
 
 Key = Float[Tensor, "batch head token dim"]
 Keys = Float[Tensor, "batch head all dim"]
 Value = Float[Tensor, "batch head token value_dim"]
 Values = Float[Tensor, "batch head all value_dim"]
+CACHES = ("full", "sliding")
 FIRST_ROOM = 64  # tokens that a growing cache has room for at first
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """Keys and values of the tokens seen before, such as `KeyValueCache`."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens were seen."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens are kept; None for all."""
+        ...
+
+    def append(self, key: Key, value: Value) -> tuple[Keys, Values, int]:
+        """Keys and values to attend to, new ones included, and where among them the first new one lies."""
+        ...
 
 
 class Shelf:
@@ -177,6 +200,26 @@ class SlidingCache:
         self.length += key.shape[2]
         keys, values = (shelf.append(new)[:, :, start:] for shelf, new in pairs)
         return keys, values, offset
+
+
+def new_cache(kind: str, size: int | None = None) -> KeyValueCache | SlidingCache:
+    """An empty cache.
+
+    Args:
+        kind: "full" for all tokens, "sliding" for the last ones.
+        size: Tokens: the capacity of a full cache (None to grow), the window of a sliding one.
+
+    Raises:
+        UnknownNameError: If there is no such kind.
+        ValueError: If the size is less than 1, or missing.
+    """
+    if kind not in CACHES:
+        raise unknown_name("kind of cache", kind, list(CACHES))
+    if kind == "full":
+        return KeyValueCache(capacity=size)
+    if size is None:
+        raise ValueError("a sliding cache needs a size, the tokens of its window, but got None.")
+    return SlidingCache(size)
 
 
 def check_pair(key: Tensor, value: Tensor) -> None:

@@ -20,7 +20,7 @@ from archaeology.attention.cache import Shelf
 from archaeology.attention.layers import Layer, layers
 from archaeology.attention.masks import Mask, as_mask
 from archaeology.attention.mechanism import Ability, Facts, LayerShape
-from archaeology.attention.multi_head import Rotation
+from archaeology.attention.rotary import Rotation
 from archaeology.attention.softmax import Softmax
 
 Queries = Float[Tensor, "batch head token dim"]

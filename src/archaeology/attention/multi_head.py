@@ -5,7 +5,7 @@ positions and cache; how a head attends is a mechanism, taken by name.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,42 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from archaeology.attention.biases import Bias
-from archaeology.attention.cache import check_reach
+from archaeology.attention.cache import Cache, KeyValueCache, SlidingCache, check_reach, new_cache
 from archaeology.attention.masks import Mask, as_mask
 from archaeology.attention.mechanism import LayerShape, Mechanism, ability_for, mechanisms
+from archaeology.attention.position_scheme import inside_positions
+from archaeology.attention.rotary import Rotation
 
 Heads = Float[Tensor, "batch head token dim"]
 KeyHeads = Float[Tensor, "batch key_head key dim"]
-
-
-@runtime_checkable
-class Rotation(Protocol):
-    """Positions that turn queries and keys, such as `Rotary`."""
-
-    def rotate(self, heads: Heads, positions: Int[Tensor, " token"]) -> Heads:
-        """Queries or keys, turned by the angles of their positions."""
-        ...
-
-
-@runtime_checkable
-class Cache(Protocol):
-    """Keys and values of the tokens seen before, such as `KeyValueCache`."""
-
-    @property
-    def length(self) -> int:
-        """How many tokens were seen."""
-        ...
-
-    @property
-    def window(self) -> int | None:
-        """How many tokens are kept; None for all."""
-        ...
-
-    def append(
-        self, key: Heads, value: Float[Tensor, "batch head token value_dim"]
-    ) -> tuple[Float[Tensor, "batch head all dim"], Float[Tensor, "batch head all value_dim"], int]:
-        """Keys and values to attend to, new ones included, and where among them the first new one lies."""
-        ...
 
 
 class MultiHeadAttention(nn.Module):
@@ -71,7 +43,7 @@ class MultiHeadAttention(nn.Module):
         mechanism: str = "softmax",
         options: Mapping[str, Any] | None = None,
         mask: Mask | None = None,
-        positions: Rotation | Bias | None = None,
+        positions: str | Rotation | Bias | None = None,
         num_tokens: int | None = None,
         grid: tuple[int, int] | None = None,
         num_prefix: int = 0,
@@ -86,7 +58,8 @@ class MultiHeadAttention(nn.Module):
             mechanism: A registered mechanism.
             options: What to build it with.
             mask: Who may look at whom in every pass, beside what a pass is given.
-            positions: Turns queries and keys (`Rotary`) or adds to their scores (`Alibi`, `RelativeBias`).
+            positions: Turns queries and keys ("rotary") or adds to their scores ("alibi", "relative_bias"): one of
+                these names, for the grid where there is one, or an object such as `Rotary(head_dim)`.
             num_tokens: Length of the sequences, for mechanisms that depend on it.
             grid: Rows and columns of the patches, likewise.
             num_prefix: Tokens before the grid, likewise.
@@ -101,10 +74,12 @@ class MultiHeadAttention(nn.Module):
         if num_key_heads < 1 or num_heads % num_key_heads:
             raise ValueError(f"num_key_heads must divide num_heads, but got {num_heads=}, {num_key_heads=}.")
         self.num_heads, self.num_key_heads, self.head_dim = num_heads, num_key_heads, embed_dim // num_heads
-        self.mask, self.positions = mask, positions
-        self.has_bias, self.has_rotation = isinstance(positions, Bias), isinstance(positions, Rotation)
         is_causal = mask is not None and any(ability_for(term) == "causal" for term in mask.terms())
         shape = LayerShape(num_heads, self.head_dim, num_tokens, grid, num_prefix, is_causal)
+        self.mask = mask
+        self.positions = inside_positions(positions, shape) if isinstance(positions, str) else positions
+        self.has_bias = isinstance(self.positions, Bias)
+        self.has_rotation = isinstance(self.positions, Rotation)
         self.mechanism = build_mechanism(mechanism, shape, options or {})
         self._check_support(context_dim is not None)
         shared = self.mechanism.shares_query_and_key
@@ -166,6 +141,15 @@ class MultiHeadAttention(nn.Module):
         """Who looks at whom: the pattern of the asked rows and heads, computed beside the pass."""
         query, key, _, given = self._prepare(tokens, context, mask, None, places)
         return self.mechanism.pattern(query, key, rows=rows, heads=heads, **given)
+
+    def new_cache(self, kind: str = "full", size: int | None = None) -> KeyValueCache | SlidingCache:
+        """An empty cache for this layer, to give to `forward`: "full" or "sliding", as in `cache.new_cache`.
+
+        Raises:
+            ValueError: If the mechanism cannot go on from a cache, or there is no such kind.
+        """
+        self.mechanism.require({"cache": True})
+        return new_cache(kind, size)
 
     def _prepare(
         self,

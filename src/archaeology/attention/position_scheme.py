@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from archaeology.attention.alibi import Alibi, GridAlibi
 from archaeology.attention.biases import Bias
 from archaeology.attention.mechanism import LayerShape
-from archaeology.attention.multi_head import Rotation
 from archaeology.attention.positions import POSITIONS, GridPositions, SequencePositions
 from archaeology.attention.relative_bias import GridBias, RelativeBias
-from archaeology.attention.rotary import AxialRotary, Rotary
+from archaeology.attention.rotary import AxialRotary, Rotary, Rotation
 from archaeology.core.registry import unknown_name
 
 Inside = Callable[[LayerShape], Rotation | Bias]
@@ -52,9 +51,25 @@ def position_scheme(name: str, shape: LayerShape) -> PositionScheme:
         added = SequencePositions(kind, 1 if kind == "none" else _length(name, shape), embed_dim)
     if name in POSITIONS:
         return PositionScheme(added, lambda: None)
-    make = INSIDE[name]
-    make(shape)  # what is wrong with the sizes is said now
-    return PositionScheme(added, lambda: make(shape))
+    inside_positions(name, shape)  # what is wrong with the sizes is said now
+    return PositionScheme(added, lambda: inside_positions(name, shape))
+
+
+def inside_positions(name: str, shape: LayerShape) -> Rotation | Bias:
+    """The positions called `name` that act inside attention, for one layer of this shape.
+
+    Raises:
+        UnknownNameError: If there are none.
+        ValueError: If they are added to the tokens instead, or the sizes of the shape do not suit.
+    """
+    if name in POSITIONS:
+        raise ValueError(
+            f"positions of a layer must be one of {', '.join(INSIDE)}, but got {name!r}, which is added to the "
+            "tokens before the first layer; use position_scheme(...).added for that."
+        )
+    if name not in INSIDE:
+        raise unknown_name("position scheme", name, list(INSIDE))
+    return INSIDE[name](shape)
 
 
 def _length(name: str, shape: LayerShape) -> int:

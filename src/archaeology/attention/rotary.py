@@ -7,12 +7,22 @@ float32 at least: in bfloat16 position 4,095 would be off by up to 8.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 Heads = Float[Tensor, "batch head token dim"]
+
+
+@runtime_checkable
+class Rotation(Protocol):
+    """Positions that turn queries and keys, such as `Rotary`."""
+
+    def rotate(self, heads: Heads, positions: Int[Tensor, " token"]) -> Heads:
+        """Queries or keys, turned by the angles of their positions."""
+        ...
 
 
 @dataclass(frozen=True)

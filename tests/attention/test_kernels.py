@@ -4,8 +4,10 @@ import inspect
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from archaeology.attention import attend, band, band_of, causal, global_tokens, padding
+from archaeology.attention import attend, band, band_of, causal, fixed, global_tokens, padding, strided
 from archaeology.attention.kernels import kernels
 
 QUERIES, KEYS = 37, 53
@@ -191,3 +193,36 @@ def test_chunks_that_go_on_after_one_another_equal_the_whole(mask):
         for first, last in ((0, 11), (11, 12), (12, KEYS))
     ]
     torch.testing.assert_close(torch.cat(parts, dim=2), whole, atol=1e-9, rtol=1e-9)
+
+
+COMPOSITIONS = [
+    band(37),
+    band(30) & causal(),
+    band(20) | global_tokens(5),
+    strided(17) & causal(),
+    fixed(32, 3),
+    ~band(50) & causal(),
+    band(7) | strided(64),
+]
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(COMPOSITIONS),
+    st.booleans(),
+    st.integers(1, 600),
+    st.integers(1, 600),
+    st.integers(0, 200),
+    st.sampled_from([1, 2, 3]),
+)
+def test_whatever_is_chosen_gives_the_answer_of_the_definition(mask, is_padded, queries, keys, offset, group):
+    generator = torch.Generator().manual_seed(queries * keys + offset)
+    shapes = [(2, 6, queries, 8), (2, 6 // group, keys, 8), (2, 6 // group, keys, 5)]
+    inputs = [torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes]
+    mask = mask & padding(torch.rand(2, keys, generator=generator) > 0.3) if is_padded else mask
+    answers = [attend(*inputs, mask=mask, query_offset=offset, kernel=name) for name in ("auto", "reference")]
+    torch.testing.assert_close(*answers, atol=1e-4, rtol=1e-4)
+    gradients = [torch.autograd.grad(answer.sin().sum(), inputs) for answer in answers]
+    for ours, definition in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, definition, atol=1e-3, rtol=1e-3)

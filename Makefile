@@ -41,7 +41,7 @@ $(addprefix bench-,$(subst _,-,$(BENCHES))): bench-%: venv
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 lock:  ## Resolve requirements.lock anew (needs the package registry)
-	$(BIN)/uv pip compile --quiet --upgrade --all-extras --no-header --no-annotate --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --upgrade --all-extras --no-header --no-annotate \
 		--python-version 3.11 -o requirements.lock pyproject.toml
 
 clean:  ## Remove what was built; keeps .venv and runs

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from archaeology.attention import MultiHeadAttention, attend, grid_positions
-from archaeology.attention.positions import grid_coordinates, sinusoidal_grid
+from archaeology.attention import GridPositions, MultiHeadAttention, attend
+from archaeology.attention.positions import coordinates, places, sinusoidal
 
 
 def looped_attention(query, key, value):
@@ -64,7 +64,7 @@ def test_wrong_head_split_is_refused():
 
 
 def test_sinusoidal_positions_are_different_everywhere_and_depend_on_differences_only():
-    table = sinusoidal_grid(5, 7, 24).double()
+    table = sinusoidal(places((5, 7)), 24).double()
     distance = torch.cdist(table, table) + torch.eye(35) * 9
     assert float(distance.min()) > 0.1
     gram = (table @ table.T).reshape(5, 7, 5, 7)
@@ -72,21 +72,21 @@ def test_sinusoidal_positions_are_different_everywhere_and_depend_on_differences
 
 
 def test_sinusoidal_first_feature_is_the_sine_of_the_row():
-    table = sinusoidal_grid(3, 4, 8).reshape(3, 4, 8)
+    table = sinusoidal(places((3, 4)), 8).reshape(3, 4, 8)
     torch.testing.assert_close(table[:, 0, 0], torch.sin(torch.arange(3.0)))
     torch.testing.assert_close(table[0, :, 4], torch.sin(torch.arange(4.0)))
 
 
 def test_coordinates_run_from_minus_one_to_one():
-    coordinates = grid_coordinates(3, 5)
-    assert coordinates.shape == (15, 2)
-    assert coordinates[0].tolist() == [-1, -1] and coordinates[-1].tolist() == [1, 1]
-    assert grid_coordinates(1, 2)[0].tolist() == [0, -1]
+    grid = coordinates((3, 5))
+    assert grid.shape == (15, 2)
+    assert grid[0].tolist() == [-1, -1] and grid[-1].tolist() == [1, 1]
+    assert coordinates((1, 2))[0].tolist() == [0, -1]
 
 
 @pytest.mark.parametrize("kind", ["none", "linear", "learnable", "sinusoidal"])
 def test_positions_add_the_same_to_every_image_and_learn_where_they_should(kind):
-    positions = grid_positions(kind, 3, 5, 8)
+    positions = GridPositions(kind, 3, 5, 8)
     patches = torch.randn(2, 15, 8)
     added = positions(patches) - patches
     torch.testing.assert_close(added[0], added[1])
@@ -96,6 +96,6 @@ def test_positions_add_the_same_to_every_image_and_learn_where_they_should(kind)
 
 def test_unknown_positions_and_odd_dimensions_are_refused():
     with pytest.raises(ValueError, match=r"positions must be one of none, linear.*but got 'rotary'"):
-        grid_positions("rotary", 2, 2, 8)
+        GridPositions("rotary", 2, 2, 8)
     with pytest.raises(ValueError, match="embed_dim that 4 divides, but got embed_dim=6"):
-        grid_positions("sinusoidal", 2, 2, 6)
+        GridPositions("sinusoidal", 2, 2, 6)

@@ -9,10 +9,10 @@ from archaeology.attention import MultiHeadAttention, position_scheme
 from archaeology.attention.mechanism import LayerShape
 from archaeology.attention.position_scheme import SCHEMES
 from archaeology.attention.positions import (
-    grid_positions,
+    GridPositions,
+    SequencePositions,
     resized_grid_features,
     resized_sequence_features,
-    sequence_positions,
 )
 from archaeology.core.errors import UnknownNameError
 
@@ -21,7 +21,7 @@ KINDS = ["none", "linear", "learnable", "sinusoidal"]
 
 def test_waves_of_a_sequence_are_those_of_the_paper_sorted():
     """`vaswani2017attention`, section 3.5: PE(p, 2i) = sin(p / 10000^(2i/d)), PE(p, 2i+1) its cosine."""
-    table = sequence_positions("sinusoidal", 11, 6).features()[0]
+    table = SequencePositions("sinusoidal", 11, 6).features()[0]
     for p in range(11):
         for i in range(3):
             angle = p / 10_000 ** (2 * i / 6)
@@ -31,7 +31,7 @@ def test_waves_of_a_sequence_are_those_of_the_paper_sorted():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_later_tokens_of_a_sequence_get_later_positions(kind):
-    positions = sequence_positions(kind, 13, 6)
+    positions = SequencePositions(kind, 13, 6)
     tokens = torch.randn(2, 13, 6)
     whole = positions(tokens)
     parts = torch.cat([positions(tokens[:, :5]), positions(tokens[:, 5:], offset=5)], dim=1)
@@ -40,7 +40,7 @@ def test_later_tokens_of_a_sequence_get_later_positions(kind):
 
 
 def test_linear_positions_are_a_line():
-    positions = sequence_positions("linear", 5, 7)
+    positions = SequencePositions("linear", 5, 7)
     torch.testing.assert_close(
         positions.features()[0], torch.tensor([-1, -0.5, 0, 0.5, 1])[:, None] * positions.project.weight[:, 0]
     )
@@ -48,7 +48,7 @@ def test_linear_positions_are_a_line():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_resized_positions_fit_the_other_size_and_the_same_size_changes_nothing(kind):
-    grid, line = grid_positions(kind, 3, 5, 8), sequence_positions(kind, 7, 8)
+    grid, line = GridPositions(kind, 3, 5, 8), SequencePositions(kind, 7, 8)
     patches, tokens = torch.randn(2, 15, 8), torch.randn(2, 7, 8)
     torch.testing.assert_close(grid.resized(3, 5)(patches), grid(patches))
     torch.testing.assert_close(line.resized(7)(tokens), line(tokens))
@@ -58,14 +58,14 @@ def test_resized_positions_fit_the_other_size_and_the_same_size_changes_nothing(
 
 
 def test_what_is_learned_is_stretched_over_the_other_grid():
-    linear = grid_positions("linear", 3, 5, 8)
+    linear = GridPositions("linear", 3, 5, 8)
     torch.testing.assert_close(linear.resized(2, 9).features()[0, [0, -1]], linear.features()[0, [0, -1]])
-    learned = grid_positions("learnable", 4, 6, 3)
+    learned = GridPositions("learnable", 4, 6, 3)
     with torch.no_grad():
         learned.table.copy_(torch.arange(4.0).repeat_interleave(6)[None, :, None].expand(1, 24, 3))
     rows = learned.resized(8, 6).features().detach().reshape(8, 6, 3)
     assert bool((rows.diff(dim=0) > 0).all()) and float(rows.diff(dim=1).abs().max()) < 1e-5
-    waves = grid_positions("sinusoidal", 3, 5, 8)
+    waves = GridPositions("sinusoidal", 3, 5, 8)
     larger = waves.resized(4, 7).features().reshape(4, 7, 8)
     torch.testing.assert_close(larger[:3, :5].reshape(15, 8), waves.features()[0])
 
@@ -88,15 +88,15 @@ def test_a_sequence_is_stretched_between_its_ends():
 
 def test_wrong_sizes_are_refused():
     with pytest.raises(ValueError, match=r"3 x 5 grid are for 15 patches, but got 16; use resized"):
-        grid_positions("learnable", 3, 5, 8)(torch.zeros(2, 16, 8))
+        GridPositions("learnable", 3, 5, 8)(torch.zeros(2, 16, 8))
     with pytest.raises(ValueError, match=r"there are 7 positions, but got tokens at 5 to 9"):
-        sequence_positions("sinusoidal", 7, 8)(torch.zeros(2, 5, 8), offset=5)
+        SequencePositions("sinusoidal", 7, 8)(torch.zeros(2, 5, 8), offset=5)
     with pytest.raises(ValueError, match="embed_dim that 2 divides, but got embed_dim=7"):
-        sequence_positions("sinusoidal", 5, 7)
+        SequencePositions("sinusoidal", 5, 7)
     with pytest.raises(ValueError, match=r"at least one place along every axis, but got \(0,\)"):
-        sequence_positions("learnable", 0, 7)
+        SequencePositions("learnable", 0, 7)
     with pytest.raises(ValueError, match=r"positions must be one of none, linear.*but got 'spiral'"):
-        sequence_positions("spiral", 5, 7)
+        SequencePositions("spiral", 5, 7)
 
 
 GRID_SHAPE = LayerShape(num_heads=3, head_dim=8, grid=(3, 5), num_prefix=2)

@@ -23,7 +23,8 @@ from archaeology.attention.multi_head import MultiHeadAttention as MultiHeadAtte
 from archaeology.attention.performer import Performer as Performer
 from archaeology.attention.position_scheme import position_scheme as position_scheme
 from archaeology.attention.positions import POSITIONS as POSITIONS
-from archaeology.attention.positions import grid_positions as grid_positions
+from archaeology.attention.positions import GridPositions as GridPositions
+from archaeology.attention.positions import SequencePositions as SequencePositions
 from archaeology.attention.reformer import Reformer as Reformer
 from archaeology.attention.relative_bias import GridBias as GridBias
 from archaeology.attention.relative_bias import RelativeBias as RelativeBias

@@ -59,7 +59,7 @@ class GridPositions(AddedPositions):
     """Features for every cell of a `rows` x `columns` grid, added to the patch tokens."""
 
     def __init__(self, kind: str, rows: int, columns: int, embed_dim: int) -> None:
-        """Build with fresh numbers; arguments as in `grid_positions`."""
+        """Build positions of this kind; raises as `AddedPositions`."""
         super().__init__(kind, (rows, columns), embed_dim)
 
     def forward(self, patches: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch token embed"]:
@@ -90,7 +90,7 @@ class SequencePositions(AddedPositions):
     """Features for every position of a sequence of at most `num_tokens`, added to the tokens."""
 
     def __init__(self, kind: str, num_tokens: int, embed_dim: int) -> None:
-        """Build with fresh numbers; arguments as in `sequence_positions`."""
+        """Build positions of this kind; raises as `AddedPositions`."""
         super().__init__(kind, (num_tokens,), embed_dim)
 
     def forward(
@@ -118,24 +118,6 @@ class SequencePositions(AddedPositions):
         return other
 
 
-def grid_positions(kind: str, rows: int, columns: int, embed_dim: int) -> GridPositions:
-    """The positions called `kind`, for a grid.
-
-    Raises:
-        ValueError: If the kind is unknown, or sinusoidal with an `embed_dim` that 4 does not divide.
-    """
-    return GridPositions(kind, rows, columns, embed_dim)
-
-
-def sequence_positions(kind: str, num_tokens: int, embed_dim: int) -> SequencePositions:
-    """The positions called `kind`, for sequences of at most `num_tokens`.
-
-    Raises:
-        ValueError: If the kind is unknown, or sinusoidal with an odd `embed_dim`.
-    """
-    return SequencePositions(kind, num_tokens, embed_dim)
-
-
 def places(sizes: tuple[int, ...]) -> Float[Tensor, "token axis"]:
     """Row and column of every cell, row by row, or the position of every token."""
     axes = [torch.arange(size, dtype=torch.float64) for size in sizes]
@@ -148,22 +130,12 @@ def coordinates(sizes: tuple[int, ...]) -> Float[Tensor, "token axis"]:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
 
 
-def grid_coordinates(rows: int, columns: int) -> Float[Tensor, "token 2"]:
-    """Row and column of every cell, each scaled to [-1, 1] (0 where there is only one)."""
-    return coordinates((rows, columns))
-
-
 def sinusoidal(place: Float[Tensor, "token axis"], embed_dim: int) -> Float[Tensor, "token embed"]:
     """Sines, then cosines of each axis, at wavelengths from 2 pi to nearly 20,000 pi."""
     count = embed_dim // (2 * place.shape[1])
     frequency = 10_000 ** (-torch.arange(count, dtype=torch.float64) / count)
     waves = [axis[:, None] * frequency for axis in place.unbind(dim=1)]
     return torch.cat([function(wave) for wave in waves for function in (torch.sin, torch.cos)], dim=1).float()
-
-
-def sinusoidal_grid(rows: int, columns: int, embed_dim: int) -> Float[Tensor, "token embed"]:
-    """Waves of row and column at `embed_dim / 4` wavelengths each."""
-    return sinusoidal(places((rows, columns)), embed_dim)
 
 
 def resized_grid_features(

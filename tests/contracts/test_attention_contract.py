@@ -183,7 +183,7 @@ def test_pattern_of_some_rows_and_heads_is_that_part_of_the_whole(name: str) -> 
 
 @every_mechanism
 def test_the_future_changes_nothing_past_bit_for_bit(name: str) -> None:
-    mechanism = built(name, is_causal=True)
+    mechanism = built(name)
     if "causal" not in mechanism.supports:
         with pytest.raises(ValueError, match="was asked for causal"):
             MultiHeadAttention(

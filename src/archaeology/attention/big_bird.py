@@ -32,8 +32,7 @@ class BlockTable(Mask):
     def allows(self, batch: Index, head: Index, query: Index, key: Index) -> Allowed:
         """Whether the query's block sees the key's."""
         head = head if self.by_head else torch.zeros_like(head)
-        seen = self.table[head, query // self.block_size, key // self.block_size]
-        return seen | (batch < 0)  # the second part only broadcasts
+        return self.table[head, query // self.block_size, key // self.block_size]
 
     def blocks(self, query: Spans, key: Spans) -> BlockMap:
         """Count what is seen among the blocks that the spans touch."""

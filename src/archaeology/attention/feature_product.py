@@ -16,8 +16,8 @@ from torch import Tensor
 
 from archaeology.attention.biases import Bias
 from archaeology.attention.causal_product import causal_product, extended
-from archaeology.attention.masks import Mask, valid_tokens, wiped
-from archaeology.attention.mechanism import Mechanism, ability_for
+from archaeology.attention.masks import Mask, is_causal, valid_tokens, wiped
+from archaeology.attention.mechanism import Mechanism
 
 Queries = Float[Tensor, "batch head query feature"]
 Keys = Float[Tensor, "batch head key feature"]
@@ -51,10 +51,9 @@ class FeatureAttention(Mechanism):
         dtype, exact = query.dtype, torch.promote_types(query.dtype, torch.float32)
         valid = valid_tokens(mask, key)
         query, key, value = (part.to(exact) for part in (query, *wiped(key, value, valid)))
-        is_causal = any(ability_for(term) == "causal" for term in mask.terms()) if mask is not None else False
-        query, key, level = self.features(query, key, valid, is_causal=is_causal)
+        query, key, level = self.features(query, key, valid, is_causal=is_causal(mask))
         value = counted(value, valid)
-        if is_causal:
+        if is_causal(mask):
             return over_past(query, key, value, level=level, query_offset=query_offset).to(dtype)
         return over_all(query, key, value).to(dtype)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from archaeology.attention.cache import Shelf
 from archaeology.attention.layers import Layer, layers
-from archaeology.attention.masks import Mask, as_mask
+from archaeology.attention.masks import Mask, as_mask, both
 from archaeology.attention.mechanism import Ability, Facts, LayerShape
 from archaeology.attention.rotary import Rotation
 from archaeology.attention.softmax import Softmax
@@ -158,7 +158,7 @@ class LatentAttention(Layer):
         """
         query, shared, start = self._prepare(tokens, cache)
         way = self.absorbed if cache is not None and self.absorbs(tokens.shape[1]) else self.unfolded
-        answer = way(query, shared, self._joint(mask, start), start)
+        answer = way(query, shared, both(self.mask, as_mask(mask, start)), start)
         return self.proj(rearrange(answer, "batch head token dim -> batch token (head dim)"))
 
     def absorbs(self, num_queries: int) -> bool:
@@ -203,7 +203,7 @@ class LatentAttention(Layer):
         """Who looks at whom: the pattern of the asked rows and heads, computed beside the pass."""
         query, shared, _ = self._prepare(tokens, None)
         key, _ = self._unfold(shared)
-        return self.mechanism.pattern(query, key, mask=self._joint(mask, 0), rows=rows, heads=heads)
+        return self.mechanism.pattern(query, key, mask=both(self.mask, as_mask(mask)), rows=rows, heads=heads)
 
     def _prepare(self, tokens: Tensor, cache: LatentCache | None) -> tuple[Queries, Shared, int]:
         """Queries, with the features that turn last; latents and turned keys; where the first query lies."""
@@ -223,10 +223,6 @@ class LatentAttention(Layer):
             key = self.positions.rotate(key[:, None], places)[:, 0]
         shared = torch.cat([self.norm(latent), key], dim=-1)
         return query, shared if cache is None else cache.append(shared), start
-
-    def _joint(self, mask: Mask | Tensor | None, start: int) -> Mask | None:
-        given = as_mask(mask, start)
-        return given if self.mask is None else self.mask if given is None else self.mask & given
 
     def _unfold(self, shared: Shared) -> tuple[Tensor, Tensor]:
         latent, turned = shared.split([self.latent_dim, self.rotary_dim], dim=-1)

@@ -4,8 +4,8 @@
 `F.scaled_dot_product_attention` (`nn.MultiheadAttention` says True for *must not*). Positions are absolute, so the
 same mask serves a whole sequence, a chunk of it and a single new token: only the position of the first query,
 `query_offset`, differs. A mask is asked for what a kernel needs: single pairs (`allows`), a whole matrix
-(`dense`), which blocks hold anything at all (`blocks`), how far anyone looks (`reach`), or the function that
-FlexAttention takes (`mask_mod`).
+(`dense`), which blocks hold anything at all (`blocks`), or how far anyone looks (`reach`). `allows` is also the
+function that FlexAttention takes.
 """
 
 import math
@@ -73,7 +73,7 @@ class Mask(ABC):
 
     @abstractmethod
     def allows(self, batch: Index, head: Index, query: Index, key: Index) -> Allowed:
-        """Whether each pair may attend; indices broadcast against one another."""
+        """Whether each pair may attend; indices broadcast against one another, the answer may leave axes at 1."""
 
     def blocks(self, query: Spans, key: Spans) -> BlockMap:
         """What is known of every block without looking at single pairs; nothing, unless a mask says more."""
@@ -115,10 +115,6 @@ class Mask(ABC):
         key = torch.arange(num_keys, device=device)
         shape = (len(batch), len(head), num_queries, num_keys)
         return self.allows(batch, head, query, key).expand(shape)
-
-    def mask_mod(self, batch: Index, head: Index, query: Index, key: Index) -> Allowed:
-        """The function that `torch.nn.attention.flex_attention` takes; the same as `allows`."""
-        return self.allows(batch, head, query, key)
 
 
 @dataclass(frozen=True)
@@ -292,7 +288,7 @@ class Padding(Mask):
 
     def allows(self, batch: Index, head: Index, query: Index, key: Index) -> Allowed:
         """Whether the key is real; whoever asks must not ask beyond the last key."""
-        return self.valid[batch, key] | (head + query < 0)  # the second part only broadcasts
+        return self.valid[batch, key]
 
 
 def padding(valid: Bool[Tensor, "batch key"]) -> Mask:
@@ -310,20 +306,40 @@ def padding(valid: Bool[Tensor, "batch key"]) -> Mask:
     return Padding(valid)
 
 
+def terms_of(mask: Mask | None) -> tuple[Mask, ...]:
+    """The masks that must all hold."""
+    return () if mask is None else mask.terms()
+
+
+def both(first: Mask | None, second: Mask | None) -> Mask | None:
+    """What both allow, where either may be missing."""
+    return second if first is None else first if second is None else first & second
+
+
+def is_causal(mask: Mask | None) -> bool:
+    """Whether one of the masks that must all hold is `causal()`."""
+    return any(
+        isinstance(term, Band) and math.isinf(term.back) and term.ahead == 0 for term in terms_of(mask)
+    )
+
+
 def valid_tokens(mask: Mask | None, key: Tensor) -> Bool[Tensor, "batch key"] | None:
-    """Which keys are real, by all `padding` that the mask holds; None if it holds none.
+    """Which keys somebody may look at, by all `padding` and matrices that the mask holds; None if it holds none.
 
     Raises:
         ValueError: If a padding is not for as many examples and keys as there are.
     """
     found, expected = None, (key.shape[0], key.shape[2])
-    for term in () if mask is None else mask.terms():
+    for term in terms_of(mask):
         if isinstance(term, Padding):
-            if term.valid.shape != expected:
-                raise ValueError(
-                    f"valid must be (batch, key) = {expected}, but got {tuple(term.valid.shape)}."
-                )
-            found = term.valid if found is None else found & term.valid
+            seen = term.valid
+            if seen.shape != expected:
+                raise ValueError(f"valid must be (batch, key) = {expected}, but got {tuple(seen.shape)}.")
+        elif isinstance(term, DenseMask):
+            seen = term.matrix.any(dim=(1, 2)).expand(expected)
+        else:
+            continue
+        found = seen if found is None else found & seen
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from archaeology.attention.biases import Bias, as_bias
-from archaeology.attention.masks import Band, Mask, Padding, as_mask
+from archaeology.attention.masks import Mask, Padding, as_mask, is_causal, terms_of
 from archaeology.core.registry import Registry
 
 Ability = Literal["causal", "padding", "mask", "bias", "cross", "grouped", "cache"]
@@ -57,7 +57,6 @@ class LayerShape:
         num_tokens: Length of the sequences, where it is fixed.
         grid: Rows and columns, where tokens are patches.
         num_prefix: Tokens before the grid: class token, registers.
-        is_causal: Whether nobody may see the future.
     """
 
     num_heads: int
@@ -65,7 +64,6 @@ class LayerShape:
     num_tokens: int | None = None
     grid: tuple[int, int] | None = None
     num_prefix: int = 0
-    is_causal: bool = False
 
 
 class Mechanism(nn.Module, ABC):
@@ -152,7 +150,7 @@ class Mechanism(nn.Module, ABC):
                 "cache": query_offset > 0,
             }
         )
-        for term in () if mask is None else mask.terms():
+        for term in terms_of(mask):
             self.require({ability_for(term): True})
 
     def require(self, asked: Mapping[Ability, bool]) -> None:
@@ -236,10 +234,7 @@ mechanisms: Registry[type[Mechanism]] = Registry("attention mechanism")
 
 def ability_for(term: Mask) -> Ability:
     """What a mechanism must support to take one term of a mask."""
-    if isinstance(term, Padding):
-        return "padding"
-    is_causal = isinstance(term, Band) and term.back == float("inf") and term.ahead == 0
-    return "causal" if is_causal else "mask"
+    return "padding" if isinstance(term, Padding) else "causal" if is_causal(term) else "mask"
 
 
 def check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from archaeology.attention.biases import Bias
 from archaeology.attention.cache import Cache, KeyValueCache, SlidingCache, check_reach, new_cache
-from archaeology.attention.masks import Mask, as_mask
+from archaeology.attention.masks import Mask, as_mask, both, terms_of
 from archaeology.attention.mechanism import LayerShape, Mechanism, ability_for, mechanisms
 from archaeology.attention.position_scheme import inside_positions
 from archaeology.attention.rotary import Rotation
@@ -74,8 +74,7 @@ class MultiHeadAttention(nn.Module):
         if num_key_heads < 1 or num_heads % num_key_heads:
             raise ValueError(f"num_key_heads must divide num_heads, but got {num_heads=}, {num_key_heads=}.")
         self.num_heads, self.num_key_heads, self.head_dim = num_heads, num_key_heads, embed_dim // num_heads
-        is_causal = mask is not None and any(ability_for(term) == "causal" for term in mask.terms())
-        shape = LayerShape(num_heads, self.head_dim, num_tokens, grid, num_prefix, is_causal)
+        shape = LayerShape(num_heads, self.head_dim, num_tokens, grid, num_prefix)
         self.mask = mask
         self.positions = inside_positions(positions, shape) if isinstance(positions, str) else positions
         self.has_bias = isinstance(self.positions, Bias)
@@ -95,7 +94,7 @@ class MultiHeadAttention(nn.Module):
         """Raise now, not in the first pass, if the mechanism cannot do what the layer is built for."""
         is_grouped = self.num_key_heads != self.num_heads
         self.mechanism.require({"grouped": is_grouped, "cross": is_cross, "bias": self.has_bias})
-        for term in () if self.mask is None else self.mask.terms():
+        for term in terms_of(self.mask):
             self.mechanism.require({ability_for(term): True})
         if is_cross and self.positions is not None:
             raise ValueError(
@@ -179,8 +178,7 @@ class MultiHeadAttention(nn.Module):
             masks = (self.mask, as_mask(mask), structure)
             check_reach(cache.window, [part for part in masks if part is not None], bias)
             key, value, offset = cache.append(key, value)
-        given = as_mask(mask, offset)
-        joint = given if self.mask is None else self.mask if given is None else self.mask & given
+        joint = both(self.mask, as_mask(mask, offset))
         return query, key, value, {"mask": joint, "bias": bias, "query_offset": offset}
 
     def _project(

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from archaeology.attention.biases import Bias
-from archaeology.attention.masks import Mask, valid_tokens, wiped
-from archaeology.attention.mechanism import Facts, LayerShape, Mechanism, ability_for, mechanisms
+from archaeology.attention.masks import Mask, is_causal, valid_tokens, wiped
+from archaeology.attention.mechanism import Facts, LayerShape, Mechanism, mechanisms
 from archaeology.attention.neighbours import NOTHING, Neighbours
 from archaeology.attention.seating import by_bucket, side_by_side
 
@@ -166,14 +166,13 @@ class Reformer(Mechanism):
         shared = key is query
         query, value = (part.to(exact) for part in wiped(query, value, valid))
         key = query if shared else wiped(key.to(exact), key, valid)[0]
-        is_causal = mask is not None and any(ability_for(term) == "causal" for term in mask.terms())
         tokens = query.shape[2]
         wanted = 2 * -(-tokens // (2 * self.bucket_size))
         num_buckets = min(wanted, 2 * self.rotations.shape[2])
         buckets = buckets_of(query.detach(), self.rotations.to(exact), num_buckets)
         size = min(self.bucket_size, tokens)
         answer = attend_within_buckets(
-            query, key, value, buckets, size=size, valid=valid, is_causal=is_causal
+            query, key, value, buckets, size=size, valid=valid, is_causal=is_causal(mask)
         )
         return answer.to(dtype)
 

@@ -34,7 +34,7 @@ class SameWindow(Mask):
     def allows(self, batch: Index, head: Index, query: Index, key: Index) -> Bool[Tensor, "..."]:
         """Whether both lie in one window."""
         (up, left), (down, right) = (self._window_of(place) for place in (query, key))
-        return (up == down) & (left == right) & (batch + head >= 0)  # the last part only broadcasts
+        return (up == down) & (left == right)
 
     def _window_of(self, place: Index) -> tuple[Index, Index]:
         columns = self.grid[1]

@@ -4,14 +4,13 @@
 and the kernel is chosen by structure, device and dtype, while the result stays the same.
 """
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from archaeology.attention.biases import Bias, DenseBias, as_bias
 from archaeology.attention.kernels import Problem, choose, kernels
 from archaeology.attention.kernels.reference import pattern as reference_pattern
-from archaeology.attention.masks import DenseMask, Mask, Padding, as_mask
+from archaeology.attention.masks import DenseMask, Mask, as_mask, both, valid_tokens, wiped
 from archaeology.attention.mechanism import Facts, Mechanism, check_shapes, mechanisms
 
 
@@ -72,8 +71,7 @@ def posed(
     expected = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
     _check_matrix("mask", claim, expected)
     _check_matrix("bias", numbers, expected)
-    for unseen in _unseen(claim, key):
-        key, value = key.masked_fill(unseen, 0), value.masked_fill(unseen, 0)
+    key, value = wiped(key, value, valid_tokens(claim, key))
     factor = float(query.shape[3]) ** -0.5 if scale is None else scale
     return Problem(query, key, value, claim, numbers, factor, dropout, query_offset)
 
@@ -90,22 +88,6 @@ def _check_matrix(name: str, given: Mask | Bias | None, expected: tuple[int, ...
             f"{name} must be (batch, head, query, key) = {expected}, with 1 for a batch or head that all "
             f"share, but got {shape}."
         )
-
-
-def _unseen(mask: Mask | None, key: Tensor) -> list[Tensor]:
-    """Keys that nobody may look at: zero times a NaN there would still be NaN, so they are wiped out."""
-    found = []
-    for term in () if mask is None else mask.terms():
-        if isinstance(term, Padding):
-            if term.valid.shape != (key.shape[0], key.shape[2]):
-                raise ValueError(
-                    f"valid must be (batch, key) = {(key.shape[0], key.shape[2])}, but got "
-                    f"{tuple(term.valid.shape)}."
-                )
-            found.append(~term.valid[:, None, :, None])
-        elif isinstance(term, DenseMask):
-            found.append(~term.matrix.any(dim=(1, 2))[:, None, :, None])
-    return found
 
 
 @mechanisms.register("softmax")
@@ -126,10 +108,6 @@ class Softmax(Mechanism):
         """`scale` multiplies the scores (`dim ** -0.5`), `dropout` drops weights in training."""
         super().__init__()
         self.scale, self.dropout, self.kernel = scale, dropout, kernel
-
-    def structure(self, num_tokens: int, device: torch.device) -> Mask | None:
-        """The mask that the mechanism itself brings for sequences of `num_tokens`; a subclass says which."""
-        return None
 
     def mix(
         self,
@@ -156,8 +134,7 @@ class Softmax(Mechanism):
 
     def joint(self, mask: Mask | None, key: Tensor) -> Mask | None:
         """The structure and the caller's mask together."""
-        own = self.structure(key.shape[2], key.device)
-        return mask if own is None else own if mask is None else own & mask
+        return both(self.structure(key.shape[2], key.device), mask)
 
     def rows_of_pattern(
         self,

@@ -18,14 +18,11 @@ from archaeology.attention.kernels.by_head import attend_by_head
 from archaeology.attention.kernels.layout import Gathered
 from archaeology.attention.kernels.problem import Problem
 from archaeology.attention.kernels.registry import kernels
-from archaeology.attention.kernels.visible import Sight, Steady, bias_of, steady_of, terms_of
-from archaeology.attention.masks import Mask, Spans
+from archaeology.attention.kernels.visible import Sight, Steady, bias_of, steady_of
+from archaeology.attention.masks import Mask, Spans, both, terms_of
 
-BLOCKS = {
-    16: 1.5,
-    32: 1.2,
-    64: 1.0,
-}  # queries in a block, and what a score costs then: small products are slower
+# Queries in a block, and what a score costs then: small products are slower.
+BLOCKS = {16: 1.5, 32: 1.2, 64: 1.0}
 PIECE = 16  # keys in a piece: fewer list less that is masked again, more are copied faster
 
 
@@ -102,7 +99,7 @@ def plan_for(problem: Problem) -> Plan:
     mask = None
     for term in terms_of(problem.mask):
         if not term.by_batch:
-            mask = term if mask is None else mask & term
+            mask = both(mask, term)
     find = _plan if mask is None or mask.is_lasting else _plan.__wrapped__
     return find(
         mask, problem.query.shape[1:3], problem.key.shape[2], problem.query_offset, problem.query.device

@@ -53,7 +53,7 @@ def block_mask(mask: Mask, problem: Problem) -> BlockMask:
     """What FlexAttention needs to know: which blocks are empty, which are full, and the pairs of the others."""
     offset, device = problem.query_offset, problem.query.device
     num_queries, num_keys = problem.query.shape[2], problem.key.shape[2]
-    mask_mod = lambda b, h, q, k: mask.mask_mod(b, h, q + offset, k)  # noqa: E731
+    mask_mod = lambda b, h, q, k: mask.allows(b, h, q + offset, k)  # noqa: E731
     known = mask.blocks(
         Spans.of(num_queries, BLOCK, offset=offset, device=device), Spans.of(num_keys, BLOCK, device=device)
     )

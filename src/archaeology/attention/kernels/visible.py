@@ -16,7 +16,7 @@ from torch import Tensor
 from archaeology.attention.kernels.by_head import Addend, Empty, without_empty_rows
 from archaeology.attention.kernels.layout import Layout, Sliding
 from archaeology.attention.kernels.problem import Problem
-from archaeology.attention.masks import Mask, Padding
+from archaeology.attention.masks import Mask, Padding, terms_of
 
 Answer = tuple[Addend | None, Empty | None]
 
@@ -138,8 +138,3 @@ def bias_of(problem: Problem, layout: Layout) -> Float[Tensor, "batch head block
         batch, problem.heads[:, None, None, None], queries[:, :, None], keys[:, None]
     )
     return scores[(None,) * (5 - scores.ndim)].to(problem.query.dtype)
-
-
-def terms_of(mask: Mask | None) -> tuple[Mask, ...]:
-    """The masks that must all hold."""
-    return () if mask is None else mask.terms()

@@ -6,8 +6,8 @@ import torch
 
 from archaeology.data.cache import decode_once
 from archaeology.data.chosen import ChosenImages, choose_evenly
-from archaeology.data.cue_conflict import CueConflict
 from archaeology.data.source import Sample
+from archaeology.data.worlds.cue_conflict import CueConflict
 
 
 class Counting:

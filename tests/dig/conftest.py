@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from archaeology.data.cue_scenes import SHAPE_NAMES
+from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
 from archaeology.models import build
 from archaeology.training.checkpoint import save_checkpoint
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from archaeology.data import sources as sources  # fills the shelf
-from archaeology.data.cue_conflict import CueConflict
 from archaeology.data.registry import image_sources
 from archaeology.data.source import ImageSource
+from archaeology.data.worlds.cue_conflict import CueConflict
 
 
 def open_source(spec: str, *, split: str | None = None) -> ImageSource:

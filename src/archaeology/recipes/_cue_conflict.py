@@ -4,7 +4,7 @@ So shape always tells and texture helps: a model is free to lean on either, whic
 """
 
 from archaeology.data.cache import DecodedImages, decode_once
-from archaeology.data.cue_conflict import CueConflict
+from archaeology.data.worlds.cue_conflict import CueConflict
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 # Evaluation uses seed 0, so no training image is ever judged; one seed each, so no scene comes twice.

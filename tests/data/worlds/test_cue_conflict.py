@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from archaeology.core.errors import UnknownNameError
 from archaeology.core.shapes import PixelImage
-from archaeology.data.cue_conflict import SPLITS, CueBatch, CueConflict
-from archaeology.data.cue_scenes import BLOCK
+from archaeology.data.worlds.cue_conflict import SPLITS, CueBatch, CueConflict
+from archaeology.data.worlds.world import BLOCK
 
 # Of the first 64 images of seed 0. They change only together with cue_conflict.VERSION.
 HASHES = {

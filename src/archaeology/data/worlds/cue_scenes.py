@@ -5,16 +5,17 @@ of small integers, exact in any order), so a scene has the same bits on every de
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from archaeology.core.seeding import torch_generator
-from archaeology.data.drawing import EXTENT, SHAPES, TEXTURES, Plane, covered
+from archaeology.data.worlds.drawing import EXTENT, SHAPES, TEXTURES, Plane, covered
+from archaeology.data.worlds.rows import Rows
+from archaeology.data.worlds.world import BLOCK
 
-BLOCK = 256  # images whose numbers are drawn together: a part of the definition of the images
 BLOTCHES = "blotches"  # the one texture that is a cloud and not a formula
 SHAPE_NAMES = tuple(SHAPES)
 TEXTURE_NAMES = (*TEXTURES, BLOTCHES)
@@ -26,7 +27,7 @@ STEPS = 4096  # random shares are multiples of 1 / STEPS
 
 
 @dataclass(frozen=True)
-class Scenes:
+class Scenes(Rows):
     """All that decides how some scenes look; lengths are shares of the image's side, colours 0 to 255."""
 
     shape: Int[Tensor, " batch"]
@@ -43,14 +44,6 @@ class Scenes:
     haze: Float[Tensor, "batch 1 haze haze"]
     islands: Float[Tensor, "batch layer islands islands"]
     blotches: Float[Tensor, "batch 1 blotches blotches"]
-
-    def part(self, start: int, stop: int) -> "Scenes":
-        """Scenes `start` to `stop - 1`."""
-        return Scenes(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
-
-    def to(self, device: torch.device | str) -> "Scenes":
-        """The same on another device."""
-        return Scenes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def draw_scenes(seed: int, split: str, block: int) -> Scenes:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.path import Path as Polygon
 
-from archaeology.data.drawing import EXTENT, SHAPES, TEXTURES, covered
+from archaeology.data.worlds.drawing import EXTENT, SHAPES, TEXTURES, covered
 
 RADIUS = 40.0
 

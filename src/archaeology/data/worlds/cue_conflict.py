@@ -7,8 +7,7 @@ so shape, texture and mask are known by construction, and image i of all three s
 another texture.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -16,16 +15,19 @@ from torch import Tensor
 
 from archaeology.core.registry import unknown_name
 from archaeology.core.storage import sha256_of
-from archaeology.data.cue_scenes import BLOCK, SHAPE_NAMES, TEXTURE_NAMES, Scenes, draw_scenes, render
 from archaeology.data.source import Sample
+from archaeology.data.worlds.captions import caption
+from archaeology.data.worlds.cue_scenes import SHAPE_NAMES, TEXTURE_NAMES, Scenes, draw_scenes, render
+from archaeology.data.worlds.registry import worlds
+from archaeology.data.worlds.rows import Rows
+from archaeology.data.worlds.world import BLOCK, World, check_numbers
 
 VERSION = "cue_conflict 1"  # raise it whenever a pixel of any image changes
 SPLITS = ("aligned", "random", "conflict")
-BITE = 32  # images drawn at once on a CPU: few enough for its cache
 
 
 @dataclass(frozen=True)
-class CueBatch:
+class CueBatch(Rows):
     """Images and the truth about them.
 
     Attributes:
@@ -46,14 +48,19 @@ class CueBatch:
     radius: Float[Tensor, " batch"]
     rotation: Float[Tensor, " batch"]
 
-    @classmethod
-    def joined(cls, parts: Sequence["CueBatch"]) -> "CueBatch":
-        """The parts end to end."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+    def captions(self) -> list[str]:
+        """What each image shows, in words: "a striped triangle, upper left"."""
+        height, width = self.images.shape[-2:]
+        return [
+            caption(SHAPE_NAMES[shape], TEXTURE_NAMES[texture], x / width, y / height)
+            for shape, texture, (x, y) in zip(
+                self.shape.tolist(), self.texture.tolist(), self.centre.tolist(), strict=True
+            )
+        ]
 
 
-class CueConflict:
+@worlds.register("cue_conflict")
+class CueConflict(World[Scenes, CueBatch]):
     """An `ImageSource` of generated scenes; image i depends on (seed, split, size, i) and on nothing else.
 
     Evaluation uses seed 0, the default; train with other seeds and no training image is ever judged.
@@ -75,14 +82,13 @@ class CueConflict:
         """
         if split not in SPLITS:
             raise unknown_name("split of cue_conflict", split, list(SPLITS))
-        if seed < 0:
-            raise ValueError(f"seed must be a whole number >= 0, but got {seed=}.")
         if num_images < 1:
             raise ValueError(f"num_images must be at least 1, but got {num_images=}.")
+        check_numbers(seed, num_images)
         if size < 16:
             raise ValueError(f"size must be at least 16 pixels, or no shape can be told, but got {size=}.")
         self.name, self.split = "cue_conflict", split
-        self.seed, self.num_images, self.size = seed, num_images, size
+        self.seed, self.num_images, self.num_samples, self.size = seed, num_images, num_images, size
         self.classes: tuple[str, ...] = SHAPE_NAMES
         self.textures: tuple[str, ...] = TEXTURE_NAMES
         self.fingerprint = sha256_of(VERSION, split, str(seed), str(num_images), str(size))
@@ -118,31 +124,15 @@ class CueConflict:
         x_min, y_min, x_max, y_max = (float(edge) for edge in box)
         return Sample(batch.images[place], int(batch.shape[place]), (x_min, y_min, x_max, y_max), mask)
 
-    def generate(self, start: int, count: int, device: torch.device | str = "cpu") -> CueBatch:
-        """Draw images `start` to `start + count - 1`, also beyond `num_images`: the world has no end.
+    def layout(self, block: int) -> Scenes:
+        """The numbers of one block of scenes."""
+        return draw_scenes(self.seed, self.split, block)
 
-        Args:
-            start: Number of the first image.
-            count: How many.
-            device: Where to draw; the pixels are the same everywhere.
-
-        Raises:
-            ValueError: If `start` is negative or `count` is not positive.
-        """
-        if start < 0 or count < 1:
-            raise ValueError(f"generate needs start >= 0 and count >= 1, but got {start=}, {count=}.")
-        parts = []
-        for block in range(start // BLOCK, (start + count - 1) // BLOCK + 1):
-            first, stop = max(start - block * BLOCK, 0), min(start + count - block * BLOCK, BLOCK)
-            scenes = draw_scenes(self.seed, self.split, block).part(first, stop).to(device)
-            bite = BITE if scenes.radius.is_cpu else BLOCK
-            parts += [self._drawn(scenes.part(i, i + bite)) for i in range(0, stop - first, bite)]
-        return CueBatch.joined(parts)
-
-    def _drawn(self, scenes: Scenes) -> CueBatch:
-        images, mask = render(scenes, self.size)
-        centre, radius = scenes.centre * self.size, scenes.radius * self.size
-        return CueBatch(images, scenes.shape, scenes.texture, mask, centre, radius, scenes.rotation)
+    def drawn(self, layout: Scenes) -> CueBatch:
+        """The scenes as images."""
+        images, mask = render(layout, self.size)
+        centre, radius = layout.centre * self.size, layout.radius * self.size
+        return CueBatch(images, layout.shape, layout.texture, mask, centre, radius, layout.rotation)
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.num_images:

@@ -1,0 +1,7 @@
+"""Synthetic worlds, in which it is known why the right answer is right."""
+
+from archaeology.data.worlds.cue_conflict import CueConflict as CueConflict
+from archaeology.data.worlds.ratio import Ratio as Ratio
+from archaeology.data.worlds.registry import worlds as worlds
+from archaeology.data.worlds.rows import Rows as Rows
+from archaeology.data.worlds.world import World as World

@@ -56,15 +56,23 @@ class World(ABC, Generic[Layout, Batch]):
         Raises:
             ValueError: If `start` is negative or `count` is not positive.
         """
+        layouts = self.layouts(start, count).to(device)
+        bite = self.bite if torch.device(device).type == "cpu" else BLOCK
+        parts = [self.drawn(layouts.part(i, i + bite)) for i in range(0, count, bite)]
+        return parts[0] if len(parts) == 1 else type(parts[0]).joined(parts)
+
+    def layouts(self, start: int, count: int) -> Layout:
+        """The numbers of samples `start` to `start + count - 1`, for whoever wants to change some before `drawn`.
+
+        Raises:
+            ValueError: If `start` is negative or `count` is not positive.
+        """
         if start < 0 or count < 1:
             raise ValueError(f"generate needs start >= 0 and count >= 1, but got {start=}, {count=}.")
-        parts = []
-        for block in range(start // BLOCK, (start + count - 1) // BLOCK + 1):
-            first, stop = max(start - block * BLOCK, 0), min(start + count - block * BLOCK, BLOCK)
-            layout = self.layout(block).part(first, stop).to(device)
-            bite = self.bite if torch.device(device).type == "cpu" else BLOCK
-            parts += [self.drawn(layout.part(i, i + bite)) for i in range(0, stop - first, bite)]
-        return type(parts[0]).joined(parts)
+        blocks = range(start // BLOCK, (start + count - 1) // BLOCK + 1)
+        drawn = [self.layout(block) for block in blocks]
+        first = start - blocks[0] * BLOCK
+        return type(drawn[0]).joined(drawn).part(first, first + count)
 
     def batches(
         self, batch_size: int, *, start: int = 0, device: torch.device | str = "cpu"

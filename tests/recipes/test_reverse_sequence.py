@@ -6,28 +6,26 @@ import pytest
 import torch
 
 from archaeology.cli.main import main
-from archaeology.core.storage import read_tensors
 from archaeology.figures import head_pattern
 from archaeology.models.reverser import SequenceReverser
-from archaeology.recipes import recipes, run_recipe
-from archaeology.recipes.reverse_sequence import draw, readings
+from archaeology.recipes import load_trained, recipes, run_recipe
+from archaeology.recipes.reverse_sequence import draw, held_out, score
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_promise(seed, tmp_path):
     result = run_recipe("reverse_sequence", tmp_path, overrides={"seed": seed, "threads": 1})
-    assert result.error.high < 0.01 and result.error.n == 1000 and result.steps == 500
-    assert min(result.readings.values()) > 0.9
-    kept = read_tensors(tmp_path / "pattern.safetensors")["pattern"]
-    assert readings(kept) == result.readings
-    model = SequenceReverser()
-    model.load_state_dict(read_tensors(tmp_path / "model.safetensors"))
+    assert result.is_kept and result.promise == "mse at most 0.01"
+    assert result.scores["mse"].high < 0.01 and result.scores["mse"].n == 1000 and result.steps == 500
+    assert min(result.scores[f"anti-diagonal mass of head {head}"].value for head in range(4)) > 0.9
+    model, _ = load_trained(tmp_path)
     sequences, wanted = draw(50, torch.Generator().manual_seed(9))
     with torch.inference_mode():
         assert float((model(sequences) - wanted).square().mean()) < 0.01
     steps = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert steps[-1]["step"] == 500 and steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-2]["step"] == 500 and steps[-2]["loss"] < steps[0]["loss"]
+    assert steps[-1]["mse"] < 0.02
 
 
 def test_task_is_the_one_that_is_named():
@@ -43,11 +41,22 @@ def test_task_is_the_one_that_is_named():
         assert torch.equal(sequences[:, place], wanted[:, 9 - place])
 
 
-def test_readings_of_known_patterns():
-    mirror = torch.eye(10).flip(-1)
-    assert list(readings(torch.stack([mirror, torch.full((10, 10), 0.1)])).values()) == pytest.approx(
-        [1.0, 0.1]
-    )
+def test_scores_are_those_of_loops():
+    model = SequenceReverser()
+    sequences, wanted = held_out(7)
+    with torch.no_grad():
+        scores = score(model, 7)
+        pattern = model.pattern(sequences)
+        answer = model(sequences)
+    for number in range(7):
+        error = sum(
+            float((a - b) ** 2)
+            for a, b in zip(answer[number].flatten(), wanted[number].flatten(), strict=True)
+        )
+        assert float(scores["mse"].part[number]) == pytest.approx(error / 640, rel=1e-4)
+        for head in range(4):
+            mass = sum(float(pattern[number, head, place, 9 - place]) for place in range(10)) / 10
+            assert float(scores[f"anti-diagonal mass of head {head}"].part[number]) == pytest.approx(mass)
 
 
 def test_command_prints_the_mass_and_draws_head_0(tmp_path, capsys):
@@ -55,8 +64,8 @@ def test_command_prints_the_mass_and_draws_head_0(tmp_path, capsys):
         main(["train", "reverse_sequence", "--epochs", "0.02", "--threads", "1", "--out", str(tmp_path)]) == 0
     )
     said = capsys.readouterr().out
-    assert "mean squared error" in said and "after 10 steps" in said
-    assert "anti-diagonal mass of head 0: 0." in said
+    assert "10 steps in" in said and "mse" in said and "promised mse at most 0.01: MISSED" in said
+    assert "anti-diagonal mass of head 0" in said
     assert (tmp_path / "head_0.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "head_0.svg").read_text().count("<svg") == 1
     picture = head_pattern.compute(tmp_path, head=2)
@@ -70,10 +79,10 @@ def test_json_is_one_document(tmp_path, capsys):
         ["train", "reverse_sequence", "--epochs", "0.02", "--threads", "1", "--out", str(tmp_path), "--json"]
     )
     document = json.loads(capsys.readouterr().out)
-    assert set(document) == {"run", "mean_squared_error", "readings", "seconds"}
-    assert document["mean_squared_error"]["n"] == 1000
+    assert set(document) == {"run", "scores", "promise", "promise_kept", "seconds"}
+    assert document["scores"]["mse"]["n"] == 1000
 
 
 def test_data_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"sequences of reverse_sequence are made up.*got 'folder:x'"):
+    with pytest.raises(ValueError, match=r"examples of reverse_sequence are made up.*got 'folder:x'"):
         run_recipe("reverse_sequence", tmp_path, data="folder:x")

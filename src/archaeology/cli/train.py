@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> int:
     result = run_recipe(
         arguments.recipe, out, overrides=overrides, data=arguments.data, tensorboard=arguments.tensorboard
     )
-    draw_pattern(out)
+    draw_figure(arguments.recipe, out)
     if arguments.json_:
         print(json_text({"run": str(out), **result.numbers()}), end="")
     else:
@@ -60,9 +60,11 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def draw_pattern(out: Path) -> None:
-    """Draw head 0 of a run that kept its pattern, into the run's folder."""
-    if (out / "pattern.safetensors").exists():
+def draw_figure(recipe: str, out: Path) -> None:
+    """Draw what the recipe says shows what was learned, if anything, into the run's folder."""
+    from archaeology.recipes import recipes
+
+    if getattr(recipes.get(recipe)(), "figure", None) == "head_pattern":
         from archaeology.figures import head_pattern, save_figure
 
         save_figure(head_pattern.draw(head_pattern.compute(out)), out, "head_0")

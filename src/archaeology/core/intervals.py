@@ -65,6 +65,32 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high, n, "wilson", level)
 
 
+def resampled_means(
+    samples: Float[np.ndarray, "n column"], *, seed: int = 0, resamples: int = 2000
+) -> Float[np.ndarray, "resample column"]:
+    """Means of every column over `resamples` draws of the rows with replacement, the same rows for all columns.
+
+    Raises:
+        ValueError: If there is no row or a value is not finite.
+    """
+    n = len(samples)
+    if n == 0:
+        raise ValueError("the bootstrap needs at least one row, but got none.")
+    if not np.isfinite(samples).all():
+        raise ValueError(
+            "the bootstrap needs finite values, but got NaN or infinity; drop or mend those rows."
+        )
+    generator = numpy_generator(seed, "bootstrap", n)
+    # A bootstrap sample is n draws with replacement, that is multinomial weights: means are a matrix product,
+    # with only some of the weights at a time, so that 50,000 images do not need a gigabyte.
+    at_once = max(1, MAX_WEIGHTS // n)
+    sizes = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    rows = samples.astype(np.float64)
+    return np.concatenate(
+        [generator.multinomial(n, np.full(n, 1 / n), size=size) @ rows / n for size in sizes]
+    )
+
+
 def bootstrap_means(
     samples: Float[np.ndarray, "n column"], *, seed: int = 0, resamples: int = 2000, level: float = 0.95
 ) -> list[Interval]:
@@ -82,27 +108,12 @@ def bootstrap_means(
     Raises:
         ValueError: If there is no row, a value is not finite or the level is impossible.
     """
-    n = len(samples)
     _check_level(level)
-    if n == 0:
-        raise ValueError("bootstrap_means needs at least one row, but got none.")
-    if not np.isfinite(samples).all():
-        raise ValueError(
-            "bootstrap_means needs finite values, but got NaN or infinity; drop or mend those rows."
-        )
-    generator = numpy_generator(seed, "bootstrap", n)
-    # A bootstrap sample is n draws with replacement, that is multinomial weights: means are a matrix product,
-    # with only some of the weights at a time, so that 50,000 images do not need a gigabyte.
-    at_once = max(1, MAX_WEIGHTS // n)
-    sizes = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
-    rows = samples.astype(np.float64)
-    draws = np.concatenate(
-        [generator.multinomial(n, np.full(n, 1 / n), size=size) @ rows / n for size in sizes]
-    )
+    draws = resampled_means(samples, seed=seed, resamples=resamples)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    means = rows.mean(axis=0)
+    means = samples.astype(np.float64).mean(axis=0)
     return [
-        Interval(float(mean), float(lo), float(hi), n, "bootstrap", level)
+        Interval(float(mean), float(lo), float(hi), len(samples), "bootstrap", level)
         for mean, lo, hi in zip(means, low, high, strict=True)
     ]
 
@@ -115,6 +126,40 @@ def _check_level(level: float) -> None:
 def bootstrap_mean(samples: Float[np.ndarray, " n"], *, seed: int = 0, level: float = 0.95) -> Interval:
     """Percentile bootstrap interval of one mean; see `bootstrap_means`."""
     return bootstrap_means(np.asarray(samples, dtype=np.float64)[:, None], seed=seed, level=level)[0]
+
+
+def bootstrap_ratio(
+    part: Float[np.ndarray, " part"],
+    whole: Float[np.ndarray, " whole"],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap of a ratio of sums, sum(part) / sum(whole), resampling both together.
+
+    Args:
+        part: What each sample adds above the line.
+        whole: What each sample adds below it; zero where it has no say.
+        seed: Seed of the resampling.
+        level: Coverage, between 0 and 1.
+
+    Returns:
+        The interval; all NaN where `whole` sums to zero, so that there is nothing to take a share of.
+
+    Raises:
+        ValueError: As `bootstrap_means`, or if the lengths differ.
+    """
+    if len(part) != len(whole):
+        raise ValueError(
+            f"bootstrap_ratio needs part and whole of the same samples, but got {len(part)} and {len(whole)}."
+        )
+    above, below = resampled_means(np.stack([part, whole], axis=1), seed=seed).T
+    if not np.abs(whole).sum() > 0:
+        return Interval(np.nan, np.nan, np.nan, len(part), "bootstrap", level)
+    _check_level(level)
+    known = below != 0  # a resample may miss the few samples that count
+    low, high = np.quantile(above[known] / below[known], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(part.sum() / whole.sum()), float(low), float(high), len(part), "bootstrap", level)
 
 
 def paired_bootstrap(

@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
-from archaeology.core.storage import read_tensors
 from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
+from archaeology.models.reverser import SequenceReverser
+from archaeology.recipes.reverse_sequence import held_out
+from archaeology.recipes.stream import load_trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE, LEFT, TOP = 2.9, 0.65, 0.62
+NUM_SEQUENCES = 1_000
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,17 @@ class HeadPattern:
 
 
 def compute(run: Path, head: int = 0) -> HeadPattern:
-    """The pattern that a run of a sequence recipe kept in `pattern.safetensors`.
+    """The mean pattern over held-out sequences of the model that a run of `reverse_sequence` trained.
 
     Raises:
-        FileNotFoundError: If the run kept none.
-        ValueError: If there is no such head.
+        FileNotFoundError: If there is no such run.
+        ValueError: If it is of another recipe, or has no such head.
     """
-    patterns = read_tensors(run / "pattern.safetensors")["pattern"].numpy()
+    model, _ = load_trained(run)
+    if not isinstance(model, SequenceReverser):
+        raise ValueError(f"{run} must hold a run of reverse_sequence, but holds a {type(model).__name__}.")
+    with torch.inference_mode():
+        patterns = model.pattern(held_out(NUM_SEQUENCES)[0]).mean(dim=0).numpy()
     if not 0 <= head < len(patterns):
         raise ValueError(f"head must lie in 0..{len(patterns) - 1}, but got {head}.")
     weight = patterns[head]

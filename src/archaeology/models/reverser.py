@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from archaeology.attention.multi_head import MultiHeadAttention
+from archaeology.models.registry import models
 
 
+@models.register("sequence_reverser")
 class SequenceReverser(nn.Module):
     """Learned places and one layer of self-attention."""
 

@@ -3,9 +3,10 @@
 from archaeology.recipes.convnet_cifar10 import convnet_cifar10 as convnet_cifar10
 from archaeology.recipes.convnet_cue_conflict import convnet_cue_conflict as convnet_cue_conflict
 from archaeology.recipes.recipe import Recipe as Recipe
-from archaeology.recipes.recipe import SequenceRecipe as SequenceRecipe
+from archaeology.recipes.recipe import StreamRecipe as StreamRecipe
 from archaeology.recipes.recipe import recipes as recipes
 from archaeology.recipes.reverse_sequence import reverse_sequence as reverse_sequence
 from archaeology.recipes.run import run_recipe as run_recipe
+from archaeology.recipes.stream import load_trained as load_trained
 from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict

@@ -1,15 +1,16 @@
 """A recipe says in one place what is trained on what and how, so that a promised number can be made again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archaeology.core.registry import Registry
 from archaeology.data.cache import DecodedImages
+from archaeology.data.worlds.ratio import Ratio
 from archaeology.training.config import TrainConfig
 
 
@@ -41,22 +42,53 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class SequenceRecipe:
-    """An experiment on made-up sequences: a model says, for every token, what it should have become.
+class Promise:
+    """A score that a recipe reaches with every seed it was tried with.
 
     Attributes:
-        model: Makes the model; it maps (batch, token, embed) to the same shape and has `pattern(tokens)`.
-        draw: Draws as many sequences as asked, and what each should become.
-        steps: Optimizer steps of an epoch.
-        config: How to train; the command line may override fields.
-        readings: Named numbers about the mean pattern of every head.
+        score: Its name.
+        bound: What it does not exceed, or does not fall below.
+        is_upper: Whether lower is better, so that `bound` is not exceeded.
     """
 
-    model: Callable[[], nn.Module]
-    draw: Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
+    score: str
+    bound: float
+    is_upper: bool = True
+
+    def holds(self, value: float) -> bool:
+        """Whether a run that reached `value` kept it; NaN does not."""
+        return value <= self.bound if self.is_upper else value >= self.bound
+
+    def sentence(self) -> str:
+        """For example "amplitude_error at most 0.05"."""
+        return f"{self.score} {'at most' if self.is_upper else 'at least'} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class StreamRecipe:
+    """An experiment on made-up examples without end: a model says what each should have become.
+
+    Attributes:
+        architecture: A registered model.
+        arguments: What to build it with.
+        stream: From a seed and a batch size to (input, target) pairs without end, never those that are scored.
+        steps: Optimizer steps of an epoch, after which the model is looked at.
+        config: How to train; the command line may override fields.
+        score: Scores of a model on this many held-out examples, always the same ones.
+        promise: What the trained model reaches.
+        objective: From what the model says and what it should say to a loss.
+        figure: The figure of `archaeology.figures` that shows what was learned.
+    """
+
+    architecture: str
+    arguments: Mapping[str, Any]
+    stream: Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
     steps: int
     config: TrainConfig
-    readings: Callable[[Float[Tensor, "head query key"]], Mapping[str, float]]
+    score: Callable[[nn.Module, int], Mapping[str, Ratio]]
+    promise: Promise
+    objective: Callable[[Tensor, Tensor], Tensor] = F.mse_loss
+    figure: str | None = None
 
 
-recipes: Registry[Callable[[], Recipe | SequenceRecipe]] = Registry("recipe")
+recipes: Registry[Callable[[], Recipe | StreamRecipe]] = Registry("recipe")

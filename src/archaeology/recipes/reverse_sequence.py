@@ -1,22 +1,26 @@
 """The smallest thing that attention alone can do: say ten random vectors backwards."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Iterator
 
+import torch
+from torch import Tensor, nn
+
+from archaeology.core.seeding import torch_generator
+from archaeology.data.worlds.ratio import Ratio
 from archaeology.models.reverser import SequenceReverser
-from archaeology.recipes.recipe import SequenceRecipe, recipes
+from archaeology.recipes.recipe import Promise, StreamRecipe, recipes
 from archaeology.training.config import TrainConfig
 
 NUM_TOKENS, EMBED_DIM, NUM_HEADS = 10, 64, 4
 
 
 @recipes.register("reverse_sequence")
-def reverse_sequence() -> SequenceRecipe:
+def reverse_sequence() -> StreamRecipe:
     """Mean squared error below 0.01 (a mean would have 1) in 500 steps, a second on one core; seeds 0-4."""
-    return SequenceRecipe(
-        model=lambda: SequenceReverser(NUM_TOKENS, EMBED_DIM, NUM_HEADS),
-        draw=draw,
+    return StreamRecipe(
+        architecture="sequence_reverser",
+        arguments={"num_tokens": NUM_TOKENS, "embed_dim": EMBED_DIM, "num_heads": NUM_HEADS},
+        stream=stream,
         steps=500,
         config=TrainConfig(
             epochs=1,
@@ -27,8 +31,22 @@ def reverse_sequence() -> SequenceRecipe:
             warmup=0.0,
             dtype="float32",
         ),
-        readings=readings,
+        score=score,
+        promise=Promise("mse", 0.01),
+        figure="head_pattern",
     )
+
+
+def stream(seed: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Sequences for training, and the same backwards."""
+    generator = torch_generator(seed, "training sequences")
+    while True:
+        yield draw(batch_size, generator)
+
+
+def held_out(count: int) -> tuple[Tensor, Tensor]:
+    """Sequences that are never trained on."""
+    return draw(count, torch_generator(0, "test sequences"))
 
 
 def draw(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -37,7 +55,15 @@ def draw(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return sequences, sequences.flip(1)
 
 
-def readings(pattern: Float[Tensor, "head query key"]) -> dict[str, float]:
-    """How much of each head's attention lies on the anti-diagonal, where the mirrored token is; chance is 0.1."""
-    masses = pattern.flip(-1).diagonal(dim1=-2, dim2=-1).mean(dim=-1)
-    return {f"anti-diagonal mass of head {head}": float(mass) for head, mass in enumerate(masses)}
+def score(model: nn.Module, count: int) -> dict[str, Ratio]:
+    """Squared error, and how much of each head's attention lies on the anti-diagonal; chance is 0.1."""
+    assert isinstance(model, SequenceReverser)
+    device = next(model.parameters()).device
+    sequences, wanted = (tensor.to(device) for tensor in held_out(count))
+    errors = (model(sequences) - wanted).square().mean(dim=(1, 2)).cpu()
+    mirrored = model.pattern(sequences).flip(-1).diagonal(dim1=-2, dim2=-1).mean(dim=-1).cpu()
+    one = torch.ones(count)
+    masses = {
+        f"anti-diagonal mass of head {head}": Ratio(mass, one) for head, mass in enumerate(mirrored.unbind(1))
+    }
+    return {"mse": Ratio(errors, one), **masses}

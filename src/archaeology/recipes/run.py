@@ -16,8 +16,8 @@ from archaeology.core.storage import sha256_of_file, write_json
 from archaeology.data.augment import crop_and_flip
 from archaeology.data.cache import DecodedImages
 from archaeology.models.registry import build
-from archaeology.recipes.recipe import SequenceRecipe, recipes
-from archaeology.recipes.sequences import SequenceResult, run_sequences
+from archaeology.recipes.recipe import StreamRecipe, recipes
+from archaeology.recipes.stream import StreamResult, run_stream
 from archaeology.specimens.run import load_run
 from archaeology.specimens.specimen import Specimen
 from archaeology.training.checkpoint import save_checkpoint
@@ -55,7 +55,7 @@ def run_recipe(
     overrides: Mapping[str, Any] | None = None,
     data: str | None = None,
     tensorboard: bool = False,
-) -> RecipeResult | SequenceResult:
+) -> RecipeResult | StreamResult:
     """Train the recipe called `name` into the checkpoint folder `out`.
 
     Args:
@@ -71,8 +71,8 @@ def run_recipe(
     """
     recipe = recipes.get(name)()
     config = TrainConfig.model_validate({**recipe.config.model_dump(), **(overrides or {})})
-    if isinstance(recipe, SequenceRecipe):
-        return run_sequences(name, recipe, config, out, data=data, tensorboard=tensorboard)
+    if isinstance(recipe, StreamRecipe):
+        return run_stream(name, recipe, config, out, data=data, tensorboard=tensorboard)
     sets, test = recipe.training_images(data), recipe.test_images(data)
     images = torch.from_numpy(np.concatenate([part.images for part in sets]))
     labels = torch.from_numpy(np.concatenate([part.labels for part in sets]))

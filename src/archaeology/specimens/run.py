@@ -104,6 +104,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder / 'config.json'} must be a checkpoint of this library, but has no 'format' "
             f"(a Hugging Face folder? then try 'hf:{folder}')."
         )
+    if config.get("task") == "stream":
+        raise ValueError(
+            f"{folder} must hold an image classifier, but {config.get('recipe')} redraws made-up examples; look at "
+            f"it with `archaeology figures --runs {folder}`."
+        )
     if config["format"] != FORMAT:
         raise ValueError(
             f"{folder / 'config.json'} must have format {FORMAT}, but has {config['format']!r}; "

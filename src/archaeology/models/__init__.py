@@ -1,11 +1,15 @@
 """Architectures, one per file, and the registry that rebuilds a checkpoint from its name and arguments."""
 
+from archaeology.models.attention1d import Attention1D as Attention1D
 from archaeology.models.convnet import ConvNet as ConvNet
+from archaeology.models.convnet1d import ConvNet1D as ConvNet1D
 from archaeology.models.decoder import Decoder as Decoder
 from archaeology.models.experts import MixtureOfExperts as MixtureOfExperts
+from archaeology.models.fully_connected import FullyConnected as FullyConnected
 from archaeology.models.generate import Greedy as Greedy
 from archaeology.models.generate import Sampling as Sampling
 from archaeology.models.generate import generate as generate
+from archaeology.models.recurrent import Recurrent as Recurrent
 from archaeology.models.registry import build as build
 from archaeology.models.registry import models as models
 from archaeology.models.router import Routing as Routing

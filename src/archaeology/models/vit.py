@@ -18,29 +18,10 @@ from archaeology.attention.mechanism import LayerShape
 from archaeology.attention.position_scheme import position_scheme
 from archaeology.attention.positions import POSITIONS
 from archaeology.core.shapes import Image, Logits
+from archaeology.models.block import ACTIVATIONS, Block
 from archaeology.models.registry import models
 
 POOLINGS = ("class_token", "mean")
-ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
-
-
-class Block(nn.Module):
-    """Attend, then think: both read a normalised copy and add to the token (pre-norm)."""
-
-    def __init__(self, attention: nn.Module, embed_dim: int, mlp_ratio: float, activation: str) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dim)
-        self.attn = attention
-        self.norm2 = nn.LayerNorm(embed_dim)
-        hidden = int(embed_dim * mlp_ratio)
-        self.mlp = nn.Sequential(
-            nn.Linear(embed_dim, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, embed_dim)
-        )
-
-    def forward(self, tokens: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch token embed"]:
-        """Tokens after one round of looking and thinking."""
-        tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
 
 
 @models.register("vit")

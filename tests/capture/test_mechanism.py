@@ -93,6 +93,34 @@ def test_a_mechanism_can_be_the_whole_model() -> None:
     assert len(events) == 1 and events[0].shape == (2, 3, 15, 15)
 
 
+class Decoder(nn.Module):
+    """Looks at its own tokens, then at as many of somebody else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.attn = MultiHeadAttention(12, 3)
+        self.cross = MultiHeadAttention(12, 3, context_dim=12)
+
+    def forward(self, tokens: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return self.cross(self.attn(tokens), context)
+
+
+@pytest.mark.parametrize("keys", [15, 7, 20])
+@pytest.mark.parametrize("queries", [15, 3])
+def test_cross_attention_is_told_by_what_the_layer_is_not_by_its_shape(queries: int, keys: int) -> None:
+    events: list[Attention] = []
+    model = Decoder().eval()
+    context = torch.randn(2, keys, 12, generator=torch.Generator().manual_seed(1))
+    with intercepted(model, events.append):
+        model(TOKENS[:, :queries], context)
+    assert [(event.module, event.kind) for event in events] == [("attn", "token"), ("cross", "cross")]
+    assert events[1].shape == (2, 3, queries, keys)
+    with intercepted(model.cross, events.append):
+        model.cross(TOKENS, context)
+    assert (events[2].module, events[2].kind) == ("", "cross")
+
+
 def test_half_precision_gives_patterns_in_float32() -> None:
     model = Network().to(torch.bfloat16).eval()
     kept: list[torch.Tensor] = []

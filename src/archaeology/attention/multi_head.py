@@ -29,6 +29,9 @@ class MultiHeadAttention(nn.Module):
 
     Self-attention, or cross-attention to a context of its own width. Without options it is what
     `nn.MultiheadAttention` computes.
+
+    Attributes:
+        is_cross: Whether it looks at a context, which may have as many tokens as there are queries.
     """
 
     positions: Rotation | Bias | None
@@ -80,7 +83,8 @@ class MultiHeadAttention(nn.Module):
         self.has_bias = isinstance(self.positions, Bias)
         self.has_rotation = isinstance(self.positions, Rotation)
         self.mechanism = build_mechanism(mechanism, shape, options or {})
-        self._check_support(context_dim is not None)
+        self.is_cross = context_dim is not None
+        self._check_support(self.is_cross)
         shared = self.mechanism.shares_query_and_key
         self.parts = (num_heads, *((num_key_heads,) * (1 if shared else 2)))
         if context_dim is None:

@@ -72,7 +72,8 @@ class Attention:
 def kind_of(shape: tuple[int, int, int, int], num_features: int, hints: Hints) -> Kind:
     """Tell the kinds of attention apart by shapes alone.
 
-    So an attention to as many other tokens as there are own ones is taken for "token".
+    So an attention to as many other tokens as there are own ones is taken for "token"; a layer of ours that was built
+    for cross-attention says so itself, and is not asked this way.
 
     Args:
         shape: Batch, head, query, key.

@@ -243,7 +243,9 @@ class _Interceptor(TorchFunctionMode):
             index=trace.event,
             module=frame.path,
             route=call.route,
-            kind=kind_of(axes.shape, axes.num_features, self._hints()),
+            kind="cross"
+            if call.route == "mechanism" and getattr(frame.module, "is_cross", False)
+            else kind_of(axes.shape, axes.num_features, self._hints()),
             shape=axes.shape,
             normalised=trace.normalised,
             compute_pattern=read,

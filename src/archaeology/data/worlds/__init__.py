@@ -6,4 +6,6 @@ from archaeology.data.worlds.registry import worlds as worlds
 from archaeology.data.worlds.rows import Rows as Rows
 from archaeology.data.worlds.shapes1d import Shapes1D as Shapes1D
 from archaeology.data.worlds.shapes1d import Shapes1DBatch as Shapes1DBatch
+from archaeology.data.worlds.shapes2d import Shapes2D as Shapes2D
+from archaeology.data.worlds.shapes2d import Shapes2DBatch as Shapes2DBatch
 from archaeology.data.worlds.world import World as World

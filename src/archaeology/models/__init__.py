@@ -4,6 +4,7 @@ from archaeology.models.attention1d import Attention1D as Attention1D
 from archaeology.models.convnet import ConvNet as ConvNet
 from archaeology.models.convnet1d import ConvNet1D as ConvNet1D
 from archaeology.models.decoder import Decoder as Decoder
+from archaeology.models.encoder_decoder import EncoderDecoder as EncoderDecoder
 from archaeology.models.experts import MixtureOfExperts as MixtureOfExperts
 from archaeology.models.fully_connected import FullyConnected as FullyConnected
 from archaeology.models.generate import Greedy as Greedy
@@ -14,4 +15,5 @@ from archaeology.models.registry import build as build
 from archaeology.models.registry import models as models
 from archaeology.models.router import Routing as Routing
 from archaeology.models.router import load_balancing_loss as load_balancing_loss
+from archaeology.models.unet import UNet as UNet
 from archaeology.models.vit import ViT as ViT

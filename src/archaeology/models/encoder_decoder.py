@@ -1,0 +1,158 @@
+"""A transformer from image to image: an encoder reads the patches, and patches of the answer ask it what to show.
+
+`vaswani2017attention`, with a decoder that asks all at once, by place alone (`carion2020end`). Differs: blocks
+normalise first, and tokens become pixels through windows that overlap (`archaeology.models.patch_canvas`).
+
+A query knows nothing of the image, only its place: a learned vector plus the features of its place. The same features
+are added to what cross-attention reads, so that a query can find the patch at its own place. With positions that are
+added to tokens these are the features that the encoder got; with those that act inside self-attention ("rotary",
+"alibi", "relative_bias") they are sinusoidal, as cross-attention has no positions of its own; with "none" there are
+none, and all queries are the same.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from archaeology.attention.mechanism import LayerShape
+from archaeology.attention.multi_head import MultiHeadAttention
+from archaeology.attention.position_scheme import PositionScheme, position_scheme
+from archaeology.attention.positions import POSITIONS, GridPositions
+from archaeology.core.shapes import Image
+from archaeology.models.block import Block, mlp
+from archaeology.models.patch_canvas import PatchCanvas
+from archaeology.models.registry import models
+
+Tokens = Float[Tensor, "batch token embed"]
+
+
+class DecoderBlock(nn.Module):
+    """Queries look at one another (`attn`), then at what the encoder made (`cross`), then think (`mlp`)."""
+
+    def __init__(self, shape: LayerShape, scheme: PositionScheme, mlp_ratio: float) -> None:
+        super().__init__()
+        embed_dim = shape.num_heads * shape.head_dim
+        self.norm1 = nn.LayerNorm(embed_dim)
+        self.attn = self_attention(shape, scheme)
+        self.norm2 = nn.LayerNorm(embed_dim)
+        self.cross = MultiHeadAttention(embed_dim, shape.num_heads, context_dim=embed_dim)
+        self.norm3 = nn.LayerNorm(embed_dim)
+        self.mlp = mlp(embed_dim, mlp_ratio, "gelu")
+
+    def forward(self, queries: Tokens, context: Float[Tensor, "batch key embed"]) -> Tokens:
+        """Queries that know more."""
+        queries = queries + self.attn(self.norm1(queries))
+        queries = queries + self.cross(self.norm2(queries), context)
+        return queries + self.mlp(self.norm3(queries))
+
+
+@models.register("encoder_decoder")
+class EncoderDecoder(nn.Module):
+    """Images in, images of the same size out, by attention between patches.
+
+    Self-attention is in `encoder.N.attn` and `decoder.N.attn`, cross-attention in `decoder.N.cross`. Token n stands for
+    patch n, row by row, of the image in the encoder and of the answer in the decoder.
+
+    Attributes:
+        image_size: Height and width in pixels.
+        patch_size: Side of a patch in pixels.
+        grid: Rows and columns of the patches.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        patch_size: int = 16,
+        *,
+        embed_dim: int = 128,
+        encoder_depth: int = 2,
+        decoder_depth: int = 2,
+        num_heads: int = 4,
+        mlp_ratio: float = 2.0,
+        positions: str = "sinusoidal",
+    ) -> None:
+        """Build with fresh weights; the first answers are near zero.
+
+        Args:
+            image_size: Side in pixels; patch_size divides it.
+            patch_size: Side of a patch in pixels; 4 divides it.
+            embed_dim: Features of a token; num_heads divides it, and 4 where positions are sinusoidal.
+            encoder_depth: Blocks of the encoder. Without any, the decoder reads the embedded patches.
+            decoder_depth: Blocks of the decoder. Without any, the encoder's tokens become the pixels of their patches.
+            num_heads: Heads of every attention.
+            mlp_ratio: Hidden features of the MLPs over embed_dim.
+            positions: A scheme of `archaeology.attention.position_scheme`, on the grid of patches.
+
+        Raises:
+            ValueError: If the sizes do not fit or the scheme is unknown.
+        """
+        super().__init__()
+        if patch_size < 4 or patch_size % 4 or image_size < patch_size or image_size % patch_size:
+            raise ValueError(
+                f"patch_size must divide image_size and be divisible by 4, but got {image_size=}, {patch_size=}; "
+                "resize the images or choose another patch_size."
+            )
+        if min(encoder_depth, decoder_depth) < 0 or encoder_depth + decoder_depth == 0:
+            raise ValueError(
+                "encoder_depth and decoder_depth must be >= 0 and not both 0, but got "
+                f"{encoder_depth=}, {decoder_depth=}."
+            )
+        if num_heads < 1 or embed_dim % num_heads:
+            raise ValueError(f"num_heads must divide embed_dim, but got {embed_dim=}, {num_heads=}.")
+        self.image_size = (image_size, image_size)
+        self.patch_size = patch_size
+        self.grid = (image_size // patch_size, image_size // patch_size)
+        shape = LayerShape(num_heads, embed_dim // num_heads, self.grid[0] * self.grid[1], self.grid)
+        scheme = position_scheme(positions, shape)
+        self.patch_embed = nn.Linear(3 * patch_size**2, embed_dim)
+        self.positions = scheme.added
+        self.encoder = nn.ModuleList(
+            Block(self_attention(shape, scheme), embed_dim, mlp_ratio, "gelu") for _ in range(encoder_depth)
+        )
+        self.encoder_norm = nn.LayerNorm(embed_dim)
+        self.decoder = nn.ModuleList(DecoderBlock(shape, scheme, mlp_ratio) for _ in range(decoder_depth))
+        if decoder_depth:
+            self.query = nn.Parameter(0.02 * torch.randn(1, 1, embed_dim))
+            is_added = positions in POSITIONS
+            self.places = self.positions if is_added else GridPositions("sinusoidal", *self.grid, embed_dim)
+            self.decoder_norm = nn.LayerNorm(embed_dim)
+        self.canvas = PatchCanvas(self.grid, patch_size, embed_dim)
+
+    def forward(self, images: Image) -> Image:
+        """The images redrawn; values may leave [0, 1].
+
+        Raises:
+            ValueError: If the images have another size than the model was built for.
+        """
+        if tuple(images.shape[-2:]) != self.image_size:
+            raise ValueError(
+                f"images must be {self.image_size} pixels, but got {tuple(images.shape[-2:])}; resize them."
+            )
+        tokens = self.encode(images)
+        return self.canvas(self.decode(tokens) if len(self.decoder) else tokens, images)
+
+    def encode(self, images: Image) -> Tokens:
+        """What the encoder makes of the patches."""
+        patches = rearrange(
+            images,
+            "batch channel (row height) (column width) -> batch (row column) (channel height width)",
+            height=self.patch_size,
+            width=self.patch_size,
+        )
+        tokens = self.positions(self.patch_embed(patches))
+        for block in self.encoder:
+            tokens = block(tokens)
+        return self.encoder_norm(tokens)
+
+    def decode(self, tokens: Tokens) -> Tokens:
+        """What the queries, one for each patch of the answer, find in the encoder's tokens."""
+        queries, context = self.places(self.query.expand_as(tokens)), self.places(tokens)
+        for block in self.decoder:
+            queries = block(queries, context)
+        return self.decoder_norm(queries)
+
+
+def self_attention(shape: LayerShape, scheme: PositionScheme) -> MultiHeadAttention:
+    """Softmax attention of the tokens of a grid to one another."""
+    return MultiHeadAttention(shape.num_heads * shape.head_dim, shape.num_heads, positions=scheme.inside())

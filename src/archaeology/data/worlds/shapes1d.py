@@ -130,12 +130,13 @@ class Shapes1D(World[Shapes1DLayout, Shapes1DBatch]):
         low, high = self.amplitudes
         amplitude = (low + (high - low) * (integers(0, STEPS, most).double() / STEPS)) * exists
         start = _starts(width, exists, self.length * GRID, integers(0, STEPS**2 - 1, most)) * exists
-        noise = torch.randn(BLOCK, self.length if self.noise else 0, generator=generator)
+        columns = self.length if self.noise else 0
+        noise = torch.randn(BLOCK, columns, generator=generator, dtype=torch.float64)
         return Shapes1DLayout(
             kind=kind,
             span=torch.stack([start, start + width], dim=-1).float() / GRID,
             amplitude=amplitude.float(),
-            noise=(noise * NOISE_STEPS).round() / NOISE_STEPS * self.noise,
+            noise=((noise * NOISE_STEPS).round() / NOISE_STEPS * self.noise).float(),
         )
 
     def drawn(self, layout: Shapes1DLayout) -> Shapes1DBatch:

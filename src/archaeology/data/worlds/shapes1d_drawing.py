@@ -64,9 +64,8 @@ def draw_shapes(
         left, right = span[sample, shape].unbind(-1)
         width = right - left
         cells = left.floor() + torch.arange(int(width.max()) + 2, device=span.device)
-        start = (cells - left).clamp(min=0)
-        stop = minimum(cells + 1 - left, width)
+        start, stop = minimum((cells - left).clamp(min=0), width), minimum(cells + 1 - left, width)
         place = torch.where(start < stop, cells.long(), length)
-        unit[sample, place] = area(start, maximum(start, stop).minimum(width), width)
+        unit[sample, place] = area(start, stop, width)
         owner[sample, place] = shape
     return unit[:, :length].contiguous(), owner[:, :length].contiguous()

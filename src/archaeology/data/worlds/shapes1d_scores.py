@@ -24,10 +24,10 @@ def scores(batch: Shapes1DBatch, prediction: Float[Tensor, "batch length"]) -> d
         input are: 0 is perfect, 1 is what leaving every shape as it is costs. `iou`: samples drawn in both prediction
         and target, as a share of those drawn in either.
     """
+    drawn, wanted = prediction > DRAWN, batch.target > DRAWN
     prediction, target = prediction.double(), batch.target.double()
     squared = ((prediction - target) ** 2).sum(dim=1)
     mean, amplitude = batch.mean.double(), batch.amplitude.double()
-    drawn, wanted = prediction > DRAWN, target > DRAWN
     return {
         "mse": Ratio(squared, torch.full_like(squared, prediction.shape[1])),
         "amplitude_error": Ratio(

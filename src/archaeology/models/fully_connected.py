@@ -36,8 +36,10 @@ class FullyConnected(nn.Module):
             )
         self.shape = tuple(shape)
         size = prod(shape)
-        layers = [layer for sizes in pairwise((size, *widths)) for layer in (nn.Linear(*sizes), nn.GELU())]
-        self.layers = nn.Sequential(*layers)
+        linear = [nn.Linear(*sizes) for sizes in pairwise((size, *widths))]
+        for layer in linear:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # else what is said fades on the way
+        self.layers = nn.Sequential(*(part for layer in linear for part in (layer, nn.GELU())))
         self.head = nn.Linear(widths[-1], size)
         calm(self.head)
 

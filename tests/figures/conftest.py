@@ -84,6 +84,14 @@ def zoo_run(tmp_path_factory):
 def source_of(small_run, zoo_run):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
+    from archaeology.figures import world_figures
+    from archaeology.figures._world_source import WorldSource
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
-    return lambda name: zoo[name] if name in zoo else RunDirectory(small_run)
+
+    def find(name):
+        if name in world_figures:
+            return WorldSource()
+        return zoo[name] if name in zoo else RunDirectory(small_run)
+
+    return find

@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 
 from archaeology.core.storage import write_json
-from archaeology.figures import figures, zoo_figures
+from archaeology.figures import figures, world_figures, zoo_figures
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-NOT_KEPT = {"zoo_patterns"}  # thousands of numbers; tests/zoo/test_patterns.py has their properties
-EVERY = {name: figures.get(name) for name in figures} | {
-    name: zoo_figures.get(name) for name in zoo_figures if name not in NOT_KEPT
+NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py and test_worlds.py have their properties
+    "zoo_patterns",
+    "world_positions",
+    "world_shapes1d",
+    "world_shapes2d",
+}
+EVERY = {
+    name: registry.get(name)
+    for registry in (figures, zoo_figures, world_figures)
+    for name in registry
+    if name not in NOT_KEPT
 }
 
 

@@ -1,0 +1,76 @@
+"""What figures of the worlds share in how they look: colours of kinds, a headline that wraps, quiet captions."""
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from archaeology.figures._labels import LEFT, write_above
+from archaeology.figures._theme import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KIND_COLOURS = ("#2b6a99", "#b0561a", "#3d7f4c", "#7a4f9a")
+SIGNS = {
+    "triangle": "\N{BLACK UP-POINTING TRIANGLE}",
+    "rectangle": "\N{BLACK SQUARE}",
+    "semicircle": "\N{CIRCLE WITH UPPER HALF BLACK}",
+}
+INCHES_PER_LETTER = 0.082  # of the bold headline, on average and a little more
+LINE = 0.21  # inches between lines of the headline
+
+
+def write_headline(figure: "Figure", text: str) -> float:
+    """Write `text` bold at the top, in as many lines as the width asks for; how many inches that takes."""
+    lines = headline_lines(figure.get_size_inches()[0], text)
+    for number, line in enumerate(lines):
+        write_above(figure, 0.12 + LINE * number, line, size=10.5, is_bold=True)
+    return 0.12 + LINE * len(lines)
+
+
+def headline_height(width: float, text: str) -> float:
+    """Inches that `write_headline` will take in a figure of this width."""
+    return 0.12 + LINE * len(headline_lines(width, text))
+
+
+def headline_lines(width: float, text: str) -> list[str]:
+    """The headline wrapped to so many inches, at a semicolon first."""
+    letters = max(20, int((width - 2 * LEFT) / INCHES_PER_LETTER))
+    if len(text) <= letters:
+        return [text]
+    first, mark, rest = text.partition("; ")
+    parts = [first + mark.strip(), rest] if mark else [text]
+    return [line for part in parts for line in textwrap.wrap(part, letters)]
+
+
+def write_at(
+    figure: "Figure",
+    left: float,
+    top: float,
+    text: str,
+    *,
+    size: float = 8.5,
+    colour: str = "ink",
+    **more: Any,
+) -> None:
+    """Write text whose upper left corner lies at these inches from the figure's."""
+    width, height = figure.get_size_inches()
+    figure.text(
+        left / width,
+        1 - top / height,
+        text,
+        va="top",
+        fontsize=size,
+        color=COLOURS.get(colour, colour),
+        **more,
+    )
+
+
+def title(axes: "Axes", text: str, *, colour: str = "ink", size: float = 8.5) -> None:
+    """A plain title at the left above the axes."""
+    axes.set_title(text, loc="left", fontsize=size, color=COLOURS.get(colour, colour), pad=4)
+
+
+def joined(words: list[str]) -> str:
+    """Words as a list in a sentence: "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,114 @@
+"""Figures of the worlds hold the truth: every number is followed from its definition, and no random state moves."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from archaeology.figures import world_masks, world_positions, world_shapes1d, world_shapes2d
+from archaeology.figures._world_source import WorldSource
+from archaeology.figures.world_positions import CELL, GRID, HEAD_DIM, NUM_HEADS, PLACES, nearness
+
+NOTHING = WorldSource()
+
+
+def test_positions_are_those_of_the_layers():
+    state = torch.get_rng_state()
+    maps = {found.name: found for found in world_positions.compute(NOTHING).maps}
+    assert torch.equal(torch.get_rng_state(), state)
+    assert set(maps) == {"sinusoidal", "learnable", "linear", "rotary", "alibi", "relative_bias"}
+    for name, found in maps.items():
+        if found.way != "biased":
+            assert found.match.diagonal().mean() == pytest.approx(1), name
+            np.testing.assert_allclose(found.match, found.match.T, atol=1e-12)
+            assert found.on_grid.argmax() == CELL[0] * GRID[1] + CELL[1] or name == "linear"
+    # By hand: sines first, then cosines; the difference of angles; slopes 2^-2, 2^-4 and so on.
+    half = NUM_HEADS * HEAD_DIM // 2
+    frequency = 10_000 ** (-5 / half)
+    assert maps["sinusoidal"].by_place[5, 7] == pytest.approx(math.sin(7 * frequency), abs=1e-6)
+    assert maps["sinusoidal"].by_place[half + 5, 7] == pytest.approx(math.cos(7 * frequency), abs=1e-6)
+    pairs = HEAD_DIM // 2
+    angles = [11 * 10_000 ** (-pair / pairs) for pair in range(pairs)]
+    np.testing.assert_allclose(maps["rotary"].by_place[:, 11], [(a / math.tau) % 1 for a in angles])
+    expected = sum(math.cos(a) for a in angles) / pairs
+    assert maps["rotary"].match[20, 31] == pytest.approx(expected) == maps["rotary"].match[0, 11]
+    assert maps["alibi"].match[3, 8] == pytest.approx(-5 / 4)
+    np.testing.assert_allclose(maps["alibi"].by_place[1], [-abs(k - PLACES // 2) / 16 for k in range(PLACES)])
+    row, column = CELL
+    assert maps["alibi"].on_grid[row + 3, column + 4] == pytest.approx(-5 / 4)
+    bias = maps["relative_bias"]
+    assert bias.by_place[0, 30] == bias.match[PLACES // 2, 30] == bias.match[PLACES // 2 + 1, 31]
+    learned = maps["learnable"]
+    product = learned.by_place.T @ learned.by_place
+    np.testing.assert_allclose(learned.match, product / product.diagonal().mean())
+
+
+def test_nearness_is_a_correlation_with_distance():
+    place = np.arange(7.0)
+    distance = np.abs(place[:, None] - place)
+    assert nearness(3 - 2 * distance) == pytest.approx(1)
+    assert nearness(distance) == pytest.approx(-1)
+    assert nearness(distance + 1000 * np.eye(7)) == pytest.approx(
+        -1
+    )  # how a place matches itself says nothing
+
+
+def test_masks_follow_from_softmax_written_out():
+    data = world_masks.compute(NOTHING)
+    full, causal = data.ways
+    tokens = len(data.kinds)
+    for way in (full, causal):
+        for query in range(tokens):
+            seen = [key for key in range(tokens) if way is full or key <= query]
+            assert way.allowed[query].tolist() == [key in seen for key in range(tokens)]
+            weights = [math.exp(data.scores[query, key]) if key in seen else 0.0 for key in range(tokens)]
+            expected = np.array(weights) / sum(weights)
+            np.testing.assert_allclose(way.pattern[query], expected, rtol=1e-9, atol=1e-15)
+            assert way.answer[query] == pytest.approx(float(expected @ data.heights))
+    for query in range(tokens):
+        for key in range(tokens):
+            same = data.kinds[query] == data.kinds[key]
+            assert data.scores[query, key] == pytest.approx(5.0 if same else 0.0)
+    assert data.num_forbidden == tokens * (tokens - 1) // 2 == 21
+    assert "21 of 49" in world_masks.headline(data)
+
+
+@pytest.mark.parametrize("sample", [None, 0, 3, 300])
+def test_signals_are_told_with_their_own_means(sample):
+    data = world_shapes1d.compute(WorldSource(sample=sample))
+    for shape, kind in enumerate(data.kind):
+        mean = data.amplitude[data.kind == kind].mean()
+        assert data.mean[shape] == pytest.approx(mean, rel=1e-6)
+        own = data.owner == shape
+        unit = data.input[own] / data.amplitude[shape]
+        np.testing.assert_allclose(data.target[own], unit * mean, rtol=1e-5, atol=1e-6)
+    assert f"{len(data.kind)} shapes" in world_shapes1d.headline(data)
+    world_shapes1d.draw(data)
+
+
+@pytest.mark.parametrize("sample", [None, 0, 5, 6])
+def test_scenes_are_told_with_their_own_rule(sample):
+    data = world_shapes2d.compute(WorldSource(sample=sample))
+    for shape, kind in enumerate(data.kind):
+        red, green, blue = data.colour[shape]
+        assert data.red[shape] == (kind == 0 and red > green and red > blue)
+        assert data.vanishes[shape] == (kind == 0 and not data.red[shape])
+        x, y = data.centre[shape].astype(int)
+        if kind == 0:
+            np.testing.assert_array_equal(data.input[y, x], data.colour[shape])
+            shown = data.targets["keep_red"][y, x]
+            expected = [0, 0, 0] if data.vanishes[shape] else data.colour[data.red].mean(axis=0)
+            np.testing.assert_allclose(shown, expected, atol=0.51)
+            np.testing.assert_allclose(data.painted[shape], expected, atol=1e-3)
+            mean = data.colour[data.kind == 0].mean(axis=0)
+            np.testing.assert_allclose(data.targets["none"][y, x], mean, atol=0.51)
+        else:
+            np.testing.assert_array_equal(data.evidence[shape], data.kind == kind)
+    world_shapes2d.draw(data)
+
+
+def test_a_telling_sample_has_something_to_tell():
+    signal, scene = world_shapes1d.compute(NOTHING), world_shapes2d.compute(NOTHING)
+    assert min((signal.kind == kind).sum() for kind in range(3)) >= 2
+    assert scene.red.sum() >= 2 and scene.vanishes.sum() >= 1

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from archaeology.core.errors import UnknownNameError
 from archaeology.models import EncoderDecoder, UNet, build
@@ -83,6 +84,15 @@ def test_queries_know_places_as_sinusoidal_features_where_positions_act_inside_a
     assert small("rotary").places.kind == "sinusoidal" and small("rotary").positions.kind == "none"
     learnable = small("learnable")
     assert learnable.places is learnable.positions and learnable.places.kind == "learnable"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_checkpoint_holds_every_number_once_and_brings_the_model_back(name, tmp_path):
+    model, images = small(name), torch.rand(2, 3, SIZE, SIZE)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")  # refuses tensors that share memory
+    other = build(*MODELS[name]).eval()
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    torch.testing.assert_close(other(images), model(images), atol=0, rtol=0)
 
 
 def test_windows_of_neighbours_sum_to_one():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from archaeology.attention.mechanism import LayerShape
 from archaeology.attention.multi_head import MultiHeadAttention
 from archaeology.attention.position_scheme import PositionScheme, position_scheme
-from archaeology.attention.positions import POSITIONS, GridPositions
+from archaeology.attention.positions import POSITIONS, GridPositions, SequencePositions
 from archaeology.core.shapes import Image
 from archaeology.models.block import Block, mlp
 from archaeology.models.patch_canvas import PatchCanvas
@@ -112,11 +112,12 @@ class EncoderDecoder(nn.Module):
         )
         self.encoder_norm = nn.LayerNorm(embed_dim)
         self.decoder = nn.ModuleList(DecoderBlock(shape, scheme, mlp_ratio) for _ in range(decoder_depth))
+        self.query_places: GridPositions | None = None
         if decoder_depth:
             self.query = nn.Parameter(0.02 * torch.randn(1, 1, embed_dim))
-            is_added = positions in POSITIONS
-            self.places = self.positions if is_added else GridPositions("sinusoidal", *self.grid, embed_dim)
             self.decoder_norm = nn.LayerNorm(embed_dim)
+            if positions not in POSITIONS:
+                self.query_places = GridPositions("sinusoidal", *self.grid, embed_dim)
         self.canvas = PatchCanvas(self.grid, patch_size, embed_dim)
 
     def forward(self, images: Image) -> Image:
@@ -131,6 +132,11 @@ class EncoderDecoder(nn.Module):
             )
         tokens = self.encode(images)
         return self.canvas(self.decode(tokens) if len(self.decoder) else tokens, images)
+
+    @property
+    def places(self) -> GridPositions | SequencePositions:
+        """What tells queries, and what they look at, where they are."""
+        return self.positions if self.query_places is None else self.query_places
 
     def encode(self, images: Image) -> Tokens:
         """What the encoder makes of the patches."""

@@ -2,7 +2,7 @@
 
 `ronneberger2015convolutional`. Differs: convolutions are padded, so that the answer is as large as the image; maps are
 normalised over the batch; and the way up stretches maps before it convolves, which leaves no checkerboard
-(`odena2016deconvolution`).
+(`odena2016deconvolution`). The first of its two convolutions comes before the stretching, where it costs a quarter.
 """
 
 from collections.abc import Sequence
@@ -64,13 +64,11 @@ class UNet(nn.Module):
             nn.Sequential(Convolution(fine, coarse), Convolution(coarse, coarse))
             for fine, coarse in pairwise(widths)
         )
-        self.up = nn.ModuleList(
-            nn.Sequential(Convolution(coarse + fine, fine), Convolution(fine, fine))
-            for fine, coarse in reversed(list(pairwise(widths)))
-        )
+        pairs = list(reversed(list(pairwise(widths))))
+        self.narrow = nn.ModuleList(Convolution(coarse, fine) for fine, coarse in pairs)
+        self.up = nn.ModuleList(Convolution(2 * fine, fine) for fine, _ in pairs)
         self.head = nn.Conv2d(widths[0], 3, 3, padding=1)
         calm(self.head)
-        self.to(memory_format=torch.channels_last)  # several times faster in bfloat16 on a CPU
 
     def forward(self, images: Image) -> Image:
         """The images redrawn; values may leave [0, 1].
@@ -82,12 +80,13 @@ class UNet(nn.Module):
             raise ValueError(
                 f"images must be {self.image_size} pixels, but got {tuple(images.shape[-2:])}; resize them."
             )
+        # Channels last, which all maps inherit: several times faster in bfloat16 on a CPU.
         maps = self.stem(images.contiguous(memory_format=torch.channels_last))
         fine: list[Tensor] = []
         for block in self.down:
             fine.append(maps)
             maps = block(F.max_pool2d(maps, 2))
-        for block in self.up:
-            stretched = F.interpolate(maps, scale_factor=2, mode="nearest")
+        for narrow, block in zip(self.narrow, self.up, strict=True):
+            stretched = F.interpolate(narrow(maps), scale_factor=2, mode="nearest")
             maps = block(torch.cat([stretched, fine.pop()], dim=1))
         return self.head(maps)

@@ -14,10 +14,10 @@ from archaeology.core.registry import unknown_name
 from archaeology.core.storage import sha256_of
 from archaeology.data.worlds.registry import worlds
 from archaeology.data.worlds.rows import Rows
-from archaeology.data.worlds.shapes2d_drawing import STROKE, canvas, covered_pixels, owners
+from archaeology.data.worlds.shapes2d_drawing import STROKE, draw
 from archaeology.data.worlds.shapes2d_layout import GAP, Scenes2D, lay_out, num_cells
 from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, painting
-from archaeology.data.worlds.world import World, check_numbers
+from archaeology.data.worlds.world import BLOCK, World, check_numbers
 
 VERSION = "shapes2d 1"  # raise it whenever a pixel of any image changes
 DARK = 10  # the mean of bright colours may be as dark as 43, and must still stand out from the background
@@ -65,6 +65,8 @@ class Shapes2DBatch(Rows):
 class Shapes2D(World[Scenes2D, Shapes2DBatch]):
     """Scenes of shapes that never touch; sample i depends on the seed, the options and i, on nothing else."""
 
+    bite = BLOCK  # `draw` cuts it up itself, and so has nothing to join
+
     def __init__(
         self,
         *,
@@ -103,12 +105,16 @@ class Shapes2D(World[Scenes2D, Shapes2DBatch]):
         self.name, self.seed, self.num_samples = "shapes2d", seed, num_samples
         self.size, self.num_shapes, self.radii = size, num_shapes, radii
         self.circle_rule, self.background = circle_rule, background
+        self._latest: tuple[int, Scenes2D] | None = None
         options = (num_samples, size, num_shapes, radii, background)
         self.fingerprint = sha256_of(VERSION, str(seed), circle_rule, str(options))
 
     def layout(self, block: int) -> Scenes2D:
-        """The numbers of one block of scenes."""
-        return lay_out(self.seed, block, self.size, self.num_shapes, self.radii)
+        """The numbers of one block of scenes; the latest block is kept, for batches smaller than a block."""
+        if self._latest is None or self._latest[0] != block:
+            scenes = lay_out(self.seed, block, self.size, self.num_shapes, self.radii)
+            self._latest = (block, scenes)
+        return self._latest[1]
 
     @torch.no_grad()
     def drawn(self, layout: Scenes2D) -> Shapes2DBatch:
@@ -116,13 +122,13 @@ class Shapes2D(World[Scenes2D, Shapes2DBatch]):
         background = torch.tensor(self.background, dtype=torch.float32, device=layout.kind.device)
         ground = background.expand(len(layout), 3)
         rule = painting(layout.kind, layout.colour, self.circle_rule, ground)
-        pixels = covered_pixels(layout, self.size, self.radii[1])
-        owner, inside = owners(pixels, len(layout), layout.kind.shape[1], self.size)
+        colours = [layout.colour, rule.painted]
+        pictures = draw(layout, colours, self.background, self.size, self.radii[1])
         return Shapes2DBatch(
-            input=canvas(pixels, layout.colour, background, self.size),
-            target=canvas(pixels, rule.painted, background, self.size),
-            owner=owner,
-            inside=inside,
+            input=pictures.images[0],
+            target=pictures.images[1],
+            owner=pictures.owner,
+            inside=pictures.inside,
             kind=layout.kind,
             centre=layout.centre,
             half=layout.half,

@@ -5,17 +5,16 @@ mean over a data set takes away only what it says about this image. Source: `wan
 ablation).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archaeology.capture.attention import Attention
 from archaeology.capture.interceptor import intercepted
 from archaeology.specimens.specimen import Specimen
 
 
-@torch.no_grad()
 def mean_head_outputs(specimen: Specimen, batches: Iterable[Tensor] | Tensor) -> tuple[Tensor, ...]:
     """The mean answer of every head at every token position, over images.
 
@@ -29,19 +28,37 @@ def mean_head_outputs(specimen: Specimen, batches: Iterable[Tensor] | Tensor) ->
     Raises:
         ValueError: If there is no image.
     """
-    totals: dict[int, Tensor] = {}
-    num_images = 0
-    for images in [batches] if isinstance(batches, Tensor) else batches:
-        num_images += len(images)
+    given = [batches] if isinstance(batches, Tensor) else batches
+    return mean_answers(specimen.model, specimen.predict, given)
 
-        def add(attention: Attention, size: int = len(images)) -> None:
+
+@torch.no_grad()
+def mean_answers(
+    model: nn.Module, run: Callable[[Tensor], object], batches: Iterable[Tensor]
+) -> tuple[Tensor, ...]:
+    """The mean answer of every head of any model, as `mean_head_outputs`.
+
+    Args:
+        model: What is watched.
+        run: Puts one batch through it; the model itself will do.
+        batches: Examples first.
+
+    Raises:
+        ValueError: If there is no example.
+    """
+    totals: dict[int, Tensor] = {}
+    num_examples = 0
+    for examples in batches:
+        num_examples += len(examples)
+
+        def add(attention: Attention, size: int = len(examples)) -> None:
             output = attention.output.float()
-            per_image = output.unflatten(0, (size, -1)) if attention.kind == "window" else output
-            total = per_image.sum(dim=0)
+            per_example = output.unflatten(0, (size, -1)) if attention.kind == "window" else output
+            total = per_example.sum(dim=0)
             totals[attention.index] = total + totals.get(attention.index, 0)
 
-        with intercepted(specimen.model, add):
-            specimen.predict(images)
-    if num_images == 0:
-        raise ValueError("mean_head_outputs needs at least one image, but got none.")
-    return tuple(totals[layer] / num_images for layer in sorted(totals))
+        with intercepted(model, add):
+            run(examples)
+    if num_examples == 0:
+        raise ValueError("the mean of a head needs at least one image, but got none.")
+    return tuple(totals[layer] / num_examples for layer in sorted(totals))

@@ -15,6 +15,11 @@ MODELS = {
     "unet": ("unet", {"image_size": SIZE, "widths": [5, 6, 7]}),
     "encoder": ("encoder_decoder", SMALL | {"decoder_depth": 0}),
     "decoder": ("encoder_decoder", SMALL | {"encoder_depth": 0}),
+    "linear": ("encoder_decoder", SMALL | {"stem": "linear"}),
+    "places": ("encoder_decoder", SMALL | {"queries": "places"}),
+    "places none": ("encoder_decoder", SMALL | {"queries": "places", "positions": "none"}),
+    "places rotary": ("encoder_decoder", SMALL | {"queries": "places", "positions": "rotary"}),
+    "places learnable": ("encoder_decoder", SMALL | {"queries": "places", "positions": "learnable"}),
 } | {name: ("encoder_decoder", SMALL | {"positions": name}) for name in POSITIONS}
 
 
@@ -43,7 +48,7 @@ def test_every_parameter_learns(name):
     assert silent == []
 
 
-@pytest.mark.parametrize("name", ["encoder", "decoder", "sinusoidal", "rotary"])
+@pytest.mark.parametrize("name", ["encoder", "decoder", "sinusoidal", "rotary", "linear", "places"])
 def test_every_pixel_of_the_answer_depends_on_every_patch(name):
     model, images = small(name), torch.rand(1, 3, SIZE, SIZE, requires_grad=True)
     model(images)[0, :, 3, 4].sum().backward()
@@ -58,7 +63,7 @@ def test_attention_has_names_that_say_what_it_looks_at():
 
 
 def test_queries_know_their_place_and_nothing_else():
-    model = small("sinusoidal")
+    model = small("places")
     seen = []
     model.decoder[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     model(torch.rand(1, 3, SIZE, SIZE)), model(torch.rand(1, 3, SIZE, SIZE))
@@ -66,23 +71,41 @@ def test_queries_know_their_place_and_nothing_else():
     assert float(torch.pdist(seen[0][0]).detach().min()) > 0.1
 
 
-def test_without_positions_all_queries_find_the_same():
-    model = small("none")
-    answers = model.decode(model.encode(torch.rand(1, 3, SIZE, SIZE)))
+def test_patches_as_queries_know_what_they_show():
+    model, images = small("sinusoidal"), torch.rand(2, 3, SIZE, SIZE)
+    seen = []
+    model.decoder[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model(images)
+    torch.testing.assert_close(seen[0], model.positions(model.patch_embed(images)))
+
+
+def test_keys_of_queries_by_place_start_out_projected_as_queries():
+    for block in small("places").decoder:
+        tokens = torch.randn(2, 5, 24)
+        torch.testing.assert_close(block.cross.kv(tokens)[..., :24], block.cross.q(tokens))
+
+
+def test_without_positions_all_queries_by_place_find_the_same():
+    model = small("places none")
+    patches = model.patch_embed(torch.rand(1, 3, SIZE, SIZE))
+    answers = model.decode(patches, model.encode(patches))
     torch.testing.assert_close(answers, answers[:, :1].expand_as(answers))
 
 
 def test_without_positions_the_order_of_the_patches_does_not_matter_to_the_encoder():
     images = torch.rand(2, 3, SIZE, SIZE)
     shuffled = images.roll(8, dims=3)  # one patch to the right, around the edge
-    model = small("none")
-    tokens = model.encode(images).unflatten(1, (3, 3))
-    torch.testing.assert_close(model.encode(shuffled).unflatten(1, (3, 3)), tokens.roll(1, dims=2))
+    torch.manual_seed(0)
+    model = build("encoder_decoder", SMALL | {"positions": "none", "stem": "linear"}).eval()
+    tokens = model.encode(model.patch_embed(images)).unflatten(1, (3, 3))
+    again = model.encode(model.patch_embed(shuffled)).unflatten(1, (3, 3))
+    torch.testing.assert_close(again, tokens.roll(1, dims=2))
 
 
 def test_queries_know_places_as_sinusoidal_features_where_positions_act_inside_attention():
-    assert small("rotary").places.kind == "sinusoidal" and small("rotary").positions.kind == "none"
-    learnable = small("learnable")
+    rotary = small("places rotary")
+    assert rotary.places.kind == "sinusoidal" and rotary.positions.kind == "none"
+    learnable = small("places learnable")
     assert learnable.places is learnable.positions and learnable.places.kind == "learnable"
 
 
@@ -138,7 +161,7 @@ def test_a_unet_of_one_width_sees_neighbourhoods_only_and_a_deep_one_sees_all():
 
 def test_sizes_by_default_are_comparable():
     counts = [sum(value.numel() for value in model.parameters()) for model in (UNet(), EncoderDecoder())]
-    assert min(counts) > 750_000 and max(counts) < 1_000_000
+    assert min(counts) > 750_000 and max(counts) < 1_100_000
 
 
 @pytest.mark.parametrize("maker", [UNet, EncoderDecoder])
@@ -167,3 +190,26 @@ def test_sizes_that_do_not_fit_are_refused(maker, arguments, message):
 def test_an_unknown_scheme_of_positions_is_refused():
     with pytest.raises(UnknownNameError, match="sinusodal"):
         EncoderDecoder(positions="sinusodal")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"stem": "deep"}, "stem must be one of convolutional, linear, but got 'deep'"),
+        ({"queries": "words"}, "queries must be one of patches, places, but got 'words'"),
+        ({"patch_size": 12}, r"power of two, at least 4, but got patch_size=12; .* stem='linear'"),
+    ],
+)
+def test_unknown_ends_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build("encoder_decoder", SMALL | wrong)
+
+
+def test_a_patch_by_itself_or_with_what_lies_over_its_edge():
+    images = torch.zeros(1, 3, SIZE, SIZE, requires_grad=True)
+    for stem, side in (("linear", 8), ("convolutional", 8 + 2 * 2 + 2 * 4)):
+        model = build("encoder_decoder", SMALL | {"stem": stem, "positions": "none"})
+        tokens = model.patch_embed(images).unflatten(1, (3, 3))
+        (gradient,) = torch.autograd.grad(tokens[0, 1, 1].sum(), images)
+        seen = gradient[0].abs().sum(dim=0) > 0
+        assert int(seen.any(dim=0).sum()) == side and int(seen.any(dim=1).sum()) == side

@@ -1,17 +1,17 @@
 """A transformer from image to image: an encoder reads the patches, and patches of the answer ask it what to show.
 
-`vaswani2017attention`, with a decoder that asks all at once, by place alone (`carion2020end`). Differs: blocks
-normalise first, and tokens become pixels through windows that overlap (`archaeology.models.patch_canvas`).
+`vaswani2017attention`. Differs: blocks normalise first, all patches of the answer ask at once, and tokens become pixels
+through windows that overlap (`archaeology.models.patch_canvas`).
 
-A query knows nothing of the image, only its place: a learned vector plus the features of its place. The same features
-are added to what cross-attention reads, so that a query can find the patch at its own place. With positions that are
-added to tokens these are the features that the encoder got; with those that act inside self-attention ("rotary",
-"alibi", "relative_bias") they are sinusoidal, as cross-attention has no positions of its own; with "none" there are
-none, and all queries are the same.
+What a query starts as is a choice. "patches": the embedded patch at its place, which knows what it shows and asks what
+should become of it. "places" (`carion2020end`): a learned vector plus the features of its place, which knows nothing of
+the image and has to find even its own patch by attention. For that, the same features are added to what cross-attention
+reads, and keys start out projected as queries are, so that like finds like. They are those that the encoder got; with
+positions that act inside self-attention ("rotary", "alibi", "relative_bias") they are sinusoidal, as cross-attention
+has no positions of its own; with "none" there are none, and all such queries are the same.
 """
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,9 +22,11 @@ from archaeology.attention.positions import POSITIONS, GridPositions, SequencePo
 from archaeology.core.shapes import Image
 from archaeology.models.block import Block, mlp
 from archaeology.models.patch_canvas import PatchCanvas
+from archaeology.models.patch_stem import patch_stem
 from archaeology.models.registry import models
 
 Tokens = Float[Tensor, "batch token embed"]
+QUERIES = ("patches", "places")
 
 
 class DecoderBlock(nn.Module):
@@ -71,6 +73,8 @@ class EncoderDecoder(nn.Module):
         num_heads: int = 4,
         mlp_ratio: float = 2.0,
         positions: str = "sinusoidal",
+        stem: str = "convolutional",
+        queries: str = "patches",
     ) -> None:
         """Build with fresh weights; the first answers are near zero.
 
@@ -83,9 +87,11 @@ class EncoderDecoder(nn.Module):
             num_heads: Heads of every attention.
             mlp_ratio: Hidden features of the MLPs over embed_dim.
             positions: A scheme of `archaeology.attention.position_scheme`, on the grid of patches.
+            stem: How patches become tokens: "convolutional" or "linear".
+            queries: What the decoder's queries start as: "patches" or "places".
 
         Raises:
-            ValueError: If the sizes do not fit or the scheme is unknown.
+            ValueError: If the sizes do not fit or a word is unknown.
         """
         super().__init__()
         if patch_size < 4 or patch_size % 4 or image_size < patch_size or image_size % patch_size:
@@ -100,12 +106,14 @@ class EncoderDecoder(nn.Module):
             )
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"num_heads must divide embed_dim, but got {embed_dim=}, {num_heads=}.")
+        if queries not in QUERIES:
+            raise ValueError(f"queries must be one of {', '.join(QUERIES)}, but got {queries!r}.")
         self.image_size = (image_size, image_size)
         self.patch_size = patch_size
         self.grid = (image_size // patch_size, image_size // patch_size)
         shape = LayerShape(num_heads, embed_dim // num_heads, self.grid[0] * self.grid[1], self.grid)
         scheme = position_scheme(positions, shape)
-        self.patch_embed = nn.Linear(3 * patch_size**2, embed_dim)
+        self.patch_embed = patch_stem(stem, patch_size, embed_dim)
         self.positions = scheme.added
         self.encoder = nn.ModuleList(
             Block(self_attention(shape, scheme), embed_dim, mlp_ratio, "gelu") for _ in range(encoder_depth)
@@ -114,10 +122,14 @@ class EncoderDecoder(nn.Module):
         self.decoder = nn.ModuleList(DecoderBlock(shape, scheme, mlp_ratio) for _ in range(decoder_depth))
         self.query_places: GridPositions | None = None
         if decoder_depth:
-            self.query = nn.Parameter(0.02 * torch.randn(1, 1, embed_dim))
             self.decoder_norm = nn.LayerNorm(embed_dim)
+        self.asks_by_place = queries == "places" and decoder_depth > 0
+        self.query_places: GridPositions | None = None
+        if self.asks_by_place:
+            self.query = nn.Parameter(0.02 * torch.randn(1, 1, embed_dim))
             if positions not in POSITIONS:
                 self.query_places = GridPositions("sinusoidal", *self.grid, embed_dim)
+            self._project_keys_as_queries()
         self.canvas = PatchCanvas(self.grid, patch_size, embed_dim)
 
     def forward(self, images: Image) -> Image:
@@ -130,33 +142,37 @@ class EncoderDecoder(nn.Module):
             raise ValueError(
                 f"images must be {self.image_size} pixels, but got {tuple(images.shape[-2:])}; resize them."
             )
-        tokens = self.encode(images)
-        return self.canvas(self.decode(tokens) if len(self.decoder) else tokens, images)
+        patches = self.positions(self.patch_embed(images))
+        tokens = self.encode(patches)
+        return self.canvas(self.decode(patches, tokens) if len(self.decoder) else tokens, images)
+
+    def encode(self, patches: Tokens) -> Tokens:
+        """What the encoder makes of embedded patches."""
+        for block in self.encoder:
+            patches = block(patches)
+        return self.encoder_norm(patches)
+
+    def decode(self, patches: Tokens, tokens: Tokens) -> Tokens:
+        """What the queries, one for each patch of the answer, find in the encoder's tokens."""
+        queries = patches
+        if self.asks_by_place:
+            queries, tokens = self.places(self.query.expand_as(tokens)), self.places(tokens)
+        for block in self.decoder:
+            queries = block(queries, tokens)
+        return self.decoder_norm(queries)
 
     @property
     def places(self) -> GridPositions | SequencePositions:
-        """What tells queries, and what they look at, where they are."""
+        """Adds the features of places to queries by place, and to what they look at."""
         return self.positions if self.query_places is None else self.query_places
 
-    def encode(self, images: Image) -> Tokens:
-        """What the encoder makes of the patches."""
-        patches = rearrange(
-            images,
-            "batch channel (row height) (column width) -> batch (row column) (channel height width)",
-            height=self.patch_size,
-            width=self.patch_size,
-        )
-        tokens = self.positions(self.patch_embed(patches))
-        for block in self.encoder:
-            tokens = block(tokens)
-        return self.encoder_norm(tokens)
-
-    def decode(self, tokens: Tokens) -> Tokens:
-        """What the queries, one for each patch of the answer, find in the encoder's tokens."""
-        queries, context = self.places(self.query.expand_as(tokens)), self.places(tokens)
+    @torch.no_grad()
+    def _project_keys_as_queries(self) -> None:
         for block in self.decoder:
-            queries = block(queries, context)
-        return self.decoder_norm(queries)
+            assert isinstance(block, DecoderBlock)
+            keys, queries = block.cross.kv, block.cross.q
+            keys.weight[: len(queries.weight)] = queries.weight
+            keys.bias[: len(queries.bias)] = queries.bias
 
 
 def self_attention(shape: LayerShape, scheme: PositionScheme) -> MultiHeadAttention:

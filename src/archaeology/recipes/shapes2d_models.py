@@ -34,3 +34,15 @@ def shapes2d_encoder_only() -> StreamRecipe:
 def shapes2d_decoder_only() -> StreamRecipe:
     """Patches of the answer ask patches that have not looked at one another."""
     return shapes2d_recipe("encoder_decoder", 1.0, encoder_depth=0, decoder_depth=3)
+
+
+@recipes.register("shapes2d_place_queries")
+def shapes2d_place_queries() -> StreamRecipe:
+    """Patches of the answer know nothing but their place, and must find even their own patch by attention."""
+    return shapes2d_recipe("encoder_decoder", 1.0, queries="places")
+
+
+@recipes.register("shapes2d_linear_patches")
+def shapes2d_linear_patches() -> StreamRecipe:
+    """Patches become tokens by one linear map, as in the first vision transformers."""
+    return shapes2d_recipe("encoder_decoder", 1.0, stem="linear")

@@ -26,7 +26,7 @@ def test_the_head_that_averages_is_found_and_no_other() -> None:
     rise.value[1, 1] = rise.high[1, 1] = 0
     assert np.abs(rise.value).max() < 0.01 and rise.high.max() < 0.01
     above = found.above_median("amplitude_error")
-    assert above.low[1, 1] > 0.3 and above.at(1, 1).excludes(0)
+    assert above.low[1, 1] > 0.3 and above.at(1, 1).excludes(0.0)
 
 
 def test_alignment_finds_the_same_head() -> None:

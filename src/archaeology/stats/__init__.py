@@ -1,5 +1,9 @@
 """Numbers about attention heads: pure functions of patterns, and a survey in constant memory."""
 
+from archaeology.stats.aligned_heads import LayerAlignment as LayerAlignment
+from archaeology.stats.aligned_heads import align_heads as align_heads
+from archaeology.stats.alignment import GroupAlignment as GroupAlignment
+from archaeology.stats.alignment import group_alignment as group_alignment
 from archaeology.stats.class_token_mass import token_mass as token_mass
 from archaeology.stats.distance import attention_distance as attention_distance
 from archaeology.stats.distance import patch_distances as patch_distances

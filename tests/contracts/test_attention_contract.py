@@ -301,3 +301,16 @@ def test_a_layer_takes_it_by_name_and_shows_its_pattern(name: str) -> None:
 def test_facts_are_told(name: str) -> None:
     facts = mechanisms.get(name).facts
     assert facts.title and facts.formula and "N" in facts.time and "N" in facts.memory and facts.source
+
+
+@every_mechanism
+def test_it_trains_under_autocast(name: str) -> None:
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(
+        HEADS * 8, HEADS, mechanism=name, options=OPTIONS.get(name), num_tokens=TOKENS, grid=GRID
+    )
+    tokens = torch.randn(BATCH, TOKENS, HEADS * 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = layer(tokens)
+    answer.float().square().sum().backward()
+    assert tokens.grad is not None and bool(tokens.grad.isfinite().all()) and bool(tokens.grad.any())

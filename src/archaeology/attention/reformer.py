@@ -167,13 +167,16 @@ class Reformer(Mechanism):
         query, value = (part.to(exact) for part in wiped(query, value, valid))
         key = query if shared else wiped(key.to(exact), key, valid)[0]
         tokens = query.shape[2]
-        wanted = 2 * -(-tokens // (2 * self.bucket_size))
-        num_buckets = min(wanted, 2 * self.rotations.shape[2])
-        buckets = buckets_of(query.detach(), self.rotations.to(exact), num_buckets)
-        size = min(self.bucket_size, tokens)
-        answer = attend_within_buckets(
-            query, key, value, buckets, size=size, valid=valid, is_causal=is_causal(mask)
-        )
+        with torch.autocast(
+            query.device.type, enabled=False
+        ):  # it would lower the precision of products again
+            wanted = 2 * -(-tokens // (2 * self.bucket_size))
+            num_buckets = min(wanted, 2 * self.rotations.shape[2])
+            buckets = buckets_of(query.detach(), self.rotations.to(exact), num_buckets)
+            size = min(self.bucket_size, tokens)
+            answer = attend_within_buckets(
+                query, key, value, buckets, size=size, valid=valid, is_causal=is_causal(mask)
+            )
         return answer.to(dtype)
 
 

@@ -3,13 +3,19 @@
 Run `python docs/generate.py` after a specimen was trained or a benchmark was run.
 """
 
+import inspect
 import json
 from pathlib import Path
+from statistics import median
+from typing import Any
 
+from archaeology.recipes import recipes
 from archaeology.zoo.table import RELATIONS, SYMBOLS, entries, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "src" / "archaeology" / "specimens" / "bundled"
+SCORES = {"shapes1d": "amplitude_error", "shapes2d": "colour_error"}
+WORLD_RESULTS = ROOT / "docs" / "results" / "worlds"
 BEGIN, END = "<!-- specimens:begin -->", "<!-- specimens:end -->"
 
 
@@ -58,8 +64,71 @@ Sources are keys of [references.bib](references.bib).
 """
 
 
+def world_results(world: str) -> list[dict[str, Any]]:
+    """The kept runs of every recipe on `world`, best score first."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in WORLD_RESULTS.glob(f"{world}_*.json")]
+    return sorted(found, key=lambda document: reached(document, SCORES[world])[0])
+
+
+def reached(document: dict[str, Any], score: str) -> tuple[float, float, float]:
+    """Median, least and largest value of a score over the seeds."""
+    values = [run["scores"][score]["value"] for run in document["runs"]]
+    return median(values), min(values), max(values)
+
+
+def world_table(world: str) -> str:
+    """One row for each recipe on a world."""
+    score = SCORES[world]
+    columns = ("recipe", score.replace("_", " "), "seeds", "mean squared error", "IoU", "parameters")
+    lines = [
+        f"| {' | '.join(columns)} | CPU seconds | what it is |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for document in world_results(world):
+        name, runs = document["recipe"], document["runs"]
+        (middle, low, high), (error, *_), (drawn, *_) = (
+            reached(document, key) for key in (score, "mse", "iou")
+        )
+        seeds = ", ".join(str(run["seed"]) for run in runs)
+        spread = f"{low:.3f} to {high:.3f}" if len(runs) > 1 else "one run"
+        seconds = median(run["trained"]["cpu_seconds"] for run in runs)
+        summary = (inspect.getdoc(recipes.get(name)) or "").partition("\n")[0]
+        lines.append(
+            f"| `{name}` | {middle:.3f} ({spread}) | {seeds} | {error:.2g} | {drawn:.3f} | "
+            f"{runs[0]['trained']['parameters']:,} | {seconds:.0f} | {summary} |"
+        )
+    return "\n".join(lines)
+
+
+def worlds_page() -> str:
+    """What every recipe on a synthetic world reached."""
+    return f"""# Synthetic worlds
+
+Generated from [results/worlds](results/worlds), which `python docs/collect.py runs/*` writes. Every run can be made
+again: `archaeology train RECIPE --seed N`. Within a world all recipes see the same samples in the same order, as many
+of them, and are scored on the same 1,000 samples that nobody trained on. Shown is the median over seeds, and the range.
+
+## shapes1d
+
+Signals of 500 values with 3 to 8 triangles, rectangles and semicircles; each is to be redrawn at the mean amplitude of
+its kind. The amplitude error is the distance of the drawn amplitudes from those means, as a share of what no averaging
+at all would give.
+
+{world_table("shapes1d")}
+
+## shapes2d
+
+Images of 128 x 128 pixels with 5 to 10 filled and hollow circles and rectangles; each is to be painted in the mean
+colour of its kind, but of the filled circles only red-dominant ones count, and the others vanish. The colour error is
+defined likewise.
+
+{world_table("shapes2d")}
+"""
+
+
 def main() -> None:
-    """Rewrite the README and the page of the zoo in place."""
+    """Rewrite the README and the pages of the zoo and the worlds in place."""
+    (ROOT / "docs" / "worlds.md").write_text(worlds_page(), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_specimens(readme.read_text(encoding="utf-8")), encoding="utf-8")
     (ROOT / "docs" / "zoo.md").write_text(zoo_page(), encoding="utf-8")

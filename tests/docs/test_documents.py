@@ -1,6 +1,7 @@
 """The documents say what the files say: numbers are generated, names exist, links arrive."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -24,6 +25,23 @@ def test_readme_holds_the_generated_table():
 def test_the_page_of_the_zoo_is_as_generated():
     page = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
     assert generator().zoo_page() == page, "run: python docs/generate.py"
+
+
+def test_the_page_of_the_worlds_is_as_generated():
+    page = (ROOT / "docs" / "worlds.md").read_text(encoding="utf-8")
+    assert generator().worlds_page() == page, "run: python docs/generate.py"
+
+
+def test_every_kept_run_keeps_its_promise():
+    from archaeology.recipes import recipes
+
+    files = sorted((ROOT / "docs" / "results" / "worlds").glob("*.json"))
+    assert len(files) > 20
+    for file in files:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        promise = recipes.get(document["recipe"])().promise
+        for run in document["runs"]:
+            assert promise.holds(run["scores"][promise.score]["value"]), (file.stem, run["seed"])
 
 
 def test_every_python_name_in_the_readme_exists():

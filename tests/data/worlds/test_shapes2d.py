@@ -158,6 +158,20 @@ def test_pixels_are_covered_as_a_loop_of_tiny_points_says(number: int) -> None:
     assert not inside[(owner >= 0) & (covered.sum(0) < 0.98)].any()
 
 
+@pytest.mark.parametrize("size", [113, 114, 115, 116])
+def test_the_size_of_the_canvas_moves_nothing(size: int) -> None:
+    """A crowded scene on a larger canvas is the same scene with a margin, whatever the rows of pixels end with."""
+    options: dict[str, Any] = {"num_shapes": (16, 16), "background": (9, 0, 3)}
+    scenes = Shapes2D(size=size, **options).layouts(0, 5)
+    small, large = (Shapes2D(size=side, **options).drawn(scenes) for side in (size, 160))
+    for field in ("input", "target", "owner", "inside"):
+        image = getattr(small, field)
+        assert image.shape[-2:] == (size, size) and image.is_contiguous()
+        assert torch.equal(image, getattr(large, field)[..., :size, :size]), field
+    for margin in (large.input[..., size:], large.target[..., size:, :]):
+        assert torch.equal(margin, torch.tensor([9, 0, 3])[:, None, None].expand_as(margin).byte())
+
+
 def test_plain_pixels_have_plain_colours(batch: Shapes2DBatch) -> None:
     scene, row, column = batch.inside.nonzero(as_tuple=True)
     shape = batch.owner[scene, row, column].long()

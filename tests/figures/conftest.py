@@ -80,18 +80,54 @@ def zoo_run(tmp_path_factory):
     return ZooRun(folder)
 
 
+@pytest.fixture(scope="session")
+def world_runs(tmp_path_factory):
+    """A folder of small encoder-decoders, not trained, whose curves are made up: error e / (1 + n) after n epochs."""
+    import torch
+
+    from archaeology.core.storage import write_json, write_tensors, write_text
+    from archaeology.models import EncoderDecoder
+    from archaeology.recipes.stream import FORMAT, TASK
+
+    arguments = {"image_size": 128, "embed_dim": 32, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
+    folder = tmp_path_factory.mktemp("world_runs")
+    for recipe, seed, scale in (
+        ("encoder_decoder", 0, 1.0),
+        ("encoder_decoder", 1, 0.8),
+        ("place_queries", 0, 0.9),
+    ):
+        run = folder / f"{recipe}-{seed}"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = EncoderDecoder(**arguments)
+        described = {
+            "recipe": f"shapes2d_{recipe}",
+            "architecture": "encoder_decoder",
+            "arguments": arguments,
+        }
+        write_json(
+            run / "config.json", {"format": FORMAT, "task": TASK, **described, "facts": {"seed": seed}}
+        )
+        write_tensors(run / "model.safetensors", model.state_dict())
+        lines = [f'{{"step": {10 * epoch}, "colour_error": {scale / (1 + epoch)}}}' for epoch in (1, 2, 3)]
+        write_text(run / "metrics.jsonl", "\n".join([*lines, '{"step": 35, "loss": 0.1}']) + "\n")
+        scores = {"colour_error": {"value": scale / 4}}
+        write_json(run / "run.json", {"config": {"batch_size": 7}, "scores": scores})
+    return folder
+
+
 @pytest.fixture
-def source_of(small_run, zoo_run):
+def source_of(small_run, zoo_run, world_runs):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
     from archaeology.figures import world_figures
-    from archaeology.figures._world_source import WorldSource
+    from archaeology.figures._world_source import WorldSource, found_runs
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
 
     def find(name):
         if name in world_figures:
-            return WorldSource()
+            return WorldSource(found_runs(world_runs))
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

@@ -17,9 +17,12 @@ from archaeology.figures import figures, world_figures, zoo_figures
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py and test_worlds.py have their properties
     "zoo_patterns",
+    "world_cross_patch",
     "world_positions",
+    "world_self_and_cross",
     "world_shapes1d",
     "world_shapes2d",
+    "world_tokens",
 }
 EVERY = {
     name: registry.get(name)

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from archaeology.figures import world_masks, world_positions, world_shapes1d, world_shapes2d
-from archaeology.figures._world_source import WorldSource
+from archaeology.figures import (
+    world_cross_patch,
+    world_curves,
+    world_masks,
+    world_positions,
+    world_shapes1d,
+    world_shapes2d,
+    world_tokens,
+)
+from archaeology.figures._world_source import WorldSource, found_runs
 from archaeology.figures.world_positions import CELL, GRID, HEAD_DIM, NUM_HEADS, PLACES, nearness
+from archaeology.figures.world_self_and_cross import group_mass
 
 NOTHING = WorldSource()
 
@@ -112,3 +121,48 @@ def test_a_telling_sample_has_something_to_tell():
     signal, scene = world_shapes1d.compute(NOTHING), world_shapes2d.compute(NOTHING)
     assert min((signal.kind == kind).sum() for kind in range(3)) >= 2
     assert scene.red.sum() >= 2 and scene.vanishes.sum() >= 1
+
+
+def test_tokens_are_patches_times_a_matrix_and_patches_tile_the_image():
+    state = torch.get_rng_state()
+    data = world_tokens.compute(NOTHING)
+    assert torch.equal(torch.get_rng_state(), state)
+    rows, columns = data.grid
+    for token, patch in enumerate(data.patches):
+        row, column = divmod(token, columns)
+        side = len(patch)
+        place = slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side)
+        np.testing.assert_array_equal(data.image[place], patch)
+    empty = [token for token, patch in enumerate(data.patches) if not patch.any()]
+    assert len(empty) > 1
+    np.testing.assert_array_equal(data.embedded[empty[0]], data.embedded[empty[1]])
+    assert not np.array_equal(data.places[empty[0]], data.places[empty[1]])
+    with pytest.raises(ValueError, match="patch must be 0 to 63, but got 64"):
+        world_tokens.compute(WorldSource(patch=rows * columns))
+
+
+def test_group_mass_shares_out_each_row():
+    pattern = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+    member = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(group_mass(pattern, member), [[0.875, 0.125], [0.5, 0.5]])
+
+
+def test_curves_are_medians_over_seeds_against_samples_seen(world_runs):
+    curves = world_curves.compute(WorldSource(found_runs(world_runs))).worlds["shapes2d"]
+    first = curves[0]
+    both = next(found for found in curves if found.recipe == "shapes2d_encoder_decoder")
+    assert both.samples == [70, 140, 210]
+    assert both.seeds == [[1 / 2, 1 / 3, 1 / 4], [0.8 / 2, 0.8 / 3, 0.8 / 4]]
+    np.testing.assert_allclose(both.median, [0.45, 0.3, 0.225])
+    assert first.median[-1] == min(found.median[-1] for found in curves)
+
+
+def test_a_patch_looks_as_its_model_says(world_runs):
+    source = WorldSource(found_runs(world_runs))
+    data = world_cross_patch.compute(source)
+    assert data.on_evidence.shape == data.weights.shape[:2] == (1, 2)
+    np.testing.assert_allclose(data.weights.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(data.on_evidence, data.weights[..., data.evidence].sum(axis=-1))
+    assert data.kind is not None and data.by_chance == data.evidence.sum() / 64
+    assert world_cross_patch.compute(WorldSource(source.runs, patch=0)).patch == 0
+    assert world_cross_patch.compute(NOTHING) is None

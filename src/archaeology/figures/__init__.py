@@ -16,10 +16,14 @@ from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.files import save_figure as save_figure
 from archaeology.figures.participation import participation as participation
 from archaeology.figures.svg import svg_text as svg_text
+from archaeology.figures.world_cross_patch import world_cross_patch as world_cross_patch
+from archaeology.figures.world_curves import world_curves as world_curves
 from archaeology.figures.world_masks import world_masks as world_masks
 from archaeology.figures.world_positions import world_positions as world_positions
+from archaeology.figures.world_self_and_cross import world_self_and_cross as world_self_and_cross
 from archaeology.figures.world_shapes1d import world_shapes1d as world_shapes1d
 from archaeology.figures.world_shapes2d import world_shapes2d as world_shapes2d
+from archaeology.figures.world_tokens import world_tokens as world_tokens
 from archaeology.figures.zoo_cost import zoo_cost as zoo_cost
 from archaeology.figures.zoo_error import zoo_error as zoo_error
 from archaeology.figures.zoo_patterns import zoo_patterns as zoo_patterns

@@ -29,7 +29,7 @@ class Label:
         note: Said behind it, quietly.
         x: Of the point, in data coordinates.
         y: Likewise.
-        colour: Name of a colour of the theme.
+        colour: Name of a colour of the theme, or a colour.
     """
 
     text: str
@@ -55,7 +55,7 @@ def label_beside(axes: "Axes", labels: Sequence[Label], *, size: float = 7.5, ga
     least = 1.3 * size / points_tall
     heights = spread([float(point[1]) for point in points], least)
     for label, point, height in zip(labels, points, heights, strict=True):
-        colour = COLOURS[label.colour]
+        colour = COLOURS.get(label.colour, label.colour)
         axes.plot(
             [point[0], max(1.0, float(point[0])), 1 + gap * 0.8],
             [point[1], point[1], height],

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KIND_COLOURS = ("#2b6a99", "#b0561a", "#3d7f4c", "#7a4f9a")
+SERIES = (*KIND_COLOURS, "#c0392b", "#117a8b", "#8a6d1f", "#5c6570", "#d6006e", "#22262b")
+MARK = "#d6006e"  # what is followed through a figure; no shape has quite this pink
 SIGNS = {
     "triangle": "\N{BLACK UP-POINTING TRIANGLE}",
     "rectangle": "\N{BLACK SQUARE}",
@@ -69,6 +71,23 @@ def write_at(
 def title(axes: "Axes", text: str, *, colour: str = "ink", size: float = 8.5) -> None:
     """A plain title at the left above the axes."""
     axes.set_title(text, loc="left", fontsize=size, color=COLOURS.get(colour, colour), pad=4)
+
+
+def shape_sign(
+    axes: "Axes", x: float, y: float, kind: str, rgb: tuple[float, ...], size: float = 12.0
+) -> None:
+    """A small picture of a shape of `shapes2d` in its colour, at data coordinates, `size` points wide."""
+    is_filled = kind.startswith("filled")
+    axes.plot(
+        [x],
+        [y],
+        "o" if kind.endswith("circle") else "s",
+        markersize=size if is_filled else 0.84 * size,
+        markerfacecolor=rgb if is_filled else "none",
+        markeredgecolor=rgb,
+        markeredgewidth=0 if is_filled else size / 4,
+        clip_on=False,
+    )
 
 
 def joined(words: list[str]) -> str:

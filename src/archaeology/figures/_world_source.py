@@ -1,5 +1,6 @@
 """What figures of the worlds are made from: which held-out sample, and runs of trained models."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,12 @@ from torch import nn
 from archaeology.core.storage import read_json
 from archaeology.recipes.recipe import StreamRecipe, recipes
 from archaeology.recipes.stream import TASK, load_trained
+
+SCORES = {
+    "shapes1d": "amplitude_error",
+    "shapes2d": "colour_error",
+}  # what counts in each world; 1 is no averaging
+SCORE_WORDS = {"shapes1d": "amplitude error", "shapes2d": "colour error"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,13 @@ class WorldRun:
         """The trained model, ready to answer."""
         return load_trained(self.folder)[0]
 
+    def score(self, name: str) -> float:
+        """What the run reached on held-out samples; NaN while it is unfinished."""
+        path = self.folder / "run.json"
+        scores: Any = read_json(path).get("scores", {}) if path.is_file() else {}
+        value = scores.get(name, {}).get("value")
+        return math.nan if value is None else float(value)
+
 
 @dataclass(frozen=True)
 class WorldSource:
@@ -42,12 +56,12 @@ class WorldSource:
     Attributes:
         runs: Trained models, of any world.
         sample: Number of the held-out sample that is shown; None lets a figure choose a telling one.
-        out_of: Where the runs were looked for, in words.
+        patch: Number of the patch of the answer that is followed, row by row; None lets the figure choose.
     """
 
     runs: tuple[WorldRun, ...] = ()
     sample: int | None = None
-    out_of: str = "runs"
+    patch: int | None = None
 
     def of(self, world: str, architectures: Sequence[str] = ()) -> list[WorldRun]:
         """Runs of recipes of this world, with one of these architectures if any are named; perhaps none."""
@@ -57,9 +71,19 @@ class WorldSource:
             if world in run.recipe and (not architectures or run.architecture in architectures)
         ]
 
-    def one(self, world: str, architectures: Sequence[str]) -> WorldRun | None:
-        """The first such run, lowest seed first."""
-        return min(self.of(world, architectures), key=lambda run: run.seed, default=None)
+    def each(self, world: str, architectures: Sequence[str] = ()) -> list[WorldRun]:
+        """One run of each recipe, that of the lowest seed; best first, unfinished ones last."""
+        first = {run.recipe: run for run in reversed(self.of(world, architectures))}
+        return sorted(first.values(), key=lambda run: _lowest_first(run.score(SCORES[world])))
+
+    def best(self, world: str, architectures: Sequence[str]) -> WorldRun | None:
+        """The run with the least error, if there is any run."""
+        found = self.of(world, architectures)
+        return min(found, key=lambda run: _lowest_first(run.score(SCORES[world])), default=None)
+
+
+def _lowest_first(score: float) -> float:
+    return math.inf if math.isnan(score) else score
 
 
 def found_runs(folder: Path) -> tuple[WorldRun, ...]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from archaeology.data.worlds.shapes2d import Shapes2D
 from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, FILLED_CIRCLE, KINDS, red_dominant
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
-from archaeology.figures._world_ink import headline_height, title, write_at, write_headline
+from archaeology.figures._world_ink import headline_height, shape_sign, title, write_at, write_headline
 from archaeology.figures._world_source import WorldSource
 from archaeology.figures.drawing import DataTable, Drawing, world_figures
 from archaeology.figures.words import fixed, plural
@@ -180,6 +180,12 @@ def _ghosts(axes: "Axes", data: Scene) -> None:
         axes.add_patch(Circle((x, y), radius, fill=False, edgecolor=COLOURS["line"], linestyle=(0, (3, 2))))
 
 
+def _sign(
+    axes: "Axes", x: float, y: float, data: Scene, shape: int, colours: Float[np.ndarray, "shape 3"]
+) -> None:
+    shape_sign(axes, x, y, KINDS[data.kind[shape]], tuple(colours[shape] / 255))
+
+
 def _ground(data: Scene) -> tuple[float, ...]:
     return tuple(data.input[0, 0] / 255)
 
@@ -208,10 +214,10 @@ def _rule(figure: "Figure", data: Scene, left: float, top: float) -> None:
         ground = Rectangle((0, at + 0.22), after + 0.5, 0.33, facecolor=_ground(data), edgecolor="none")
         axes.add_patch(ground)
         for count, shape in enumerate(own):
-            _sign(axes, 0.18 + step * count, at + 0.385, int(data.kind[shape]), data.colour[shape])
+            _sign(axes, 0.18 + step * count, at + 0.385, data, int(shape), data.colour)
         axes.text(after, at + 0.385, "\N{RIGHTWARDS ARROW}", color=COLOURS["paper"], **MIDDLE)
         if stays:
-            _sign(axes, after + 0.28, at + 0.385, int(data.kind[own[0]]), data.painted[own[0]])
+            _sign(axes, after + 0.28, at + 0.385, data, int(own[0]), data.painted)
             words = "their mean" if len(own) > 1 else "alone, so it stays"
         else:
             axes.plot(
@@ -219,22 +225,6 @@ def _rule(figure: "Figure", data: Scene, left: float, top: float) -> None:
             )
             words = "vanish" if len(own) > 1 else "vanishes"
         axes.text(after + 0.56, at + 0.385, words, va="center", color=COLOURS["muted"], fontsize=7.5)
-
-
-def _sign(axes: "Axes", x: float, y: float, kind: int, colour: Float[np.ndarray, " 3"]) -> None:
-    """A small picture of a shape in its colour."""
-    name = KINDS[kind]
-    rgb = tuple(colour / 255)
-    face = rgb if name.startswith("filled") else "none"
-    axes.plot(
-        [x],
-        [y],
-        "o" if name.endswith("circle") else "s",
-        markersize=12 if name.startswith("filled") else 10,
-        markerfacecolor=face,
-        markeredgecolor=rgb,
-        markeredgewidth=0 if name.startswith("filled") else 3,
-    )
 
 
 def table(data: Scene) -> DataTable:

@@ -32,3 +32,9 @@ def shapes1d_mechanism_performer() -> StreamRecipe:
 def shapes1d_mechanism_sparsemax() -> StreamRecipe:
     """Weights that may be exactly zero."""
     return attention_recipe(0.059, attention="sparsemax")
+
+
+@recipes.register("shapes1d_mechanism_reformer")
+def shapes1d_mechanism_reformer() -> StreamRecipe:
+    """Tokens compared only with those that fall into the same bucket, twice hashed."""
+    return attention_recipe(0.1, attention="reformer", attention_options={"bucket_size": 16, "num_rounds": 2})

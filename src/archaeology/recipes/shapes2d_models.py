@@ -40,3 +40,9 @@ def shapes2d_decoder_only() -> StreamRecipe:
 def shapes2d_place_queries() -> StreamRecipe:
     """Patches of the answer know nothing but their place, and must find even their own patch by attention."""
     return shapes2d_recipe("encoder_decoder", 0.89, queries="places")
+
+
+@recipes.register("shapes2d_linear_patches")
+def shapes2d_linear_patches() -> StreamRecipe:
+    """Patches become tokens by one linear map, as in ViT, without the convolutions that look at them first."""
+    return shapes2d_recipe("encoder_decoder", 0.9, stem="linear", encoder_depth=2, decoder_depth=2)

@@ -78,15 +78,17 @@ class Setting:
     measure: str | None
 
 
-def setting(description: str | None) -> Setting:
-    """Read the command line and fix the number of threads."""
+def setting(description: str | None, *, threads: int = 2, clock: str = "wall") -> Setting:
+    """Read the command line, where these are the defaults, and fix the number of threads."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch, for both sides (2)")
+    parser.add_argument(
+        "--threads", type=int, default=threads, help="threads of PyTorch, for both sides (%(default)s)"
+    )
     parser.add_argument(
         "--rounds", type=int, default=None, help="how often each side runs; medians are compared"
     )
     parser.add_argument(
-        "--clock", choices=sorted(CLOCKS), default="wall", help="cpu is fairer on a busy machine"
+        "--clock", choices=sorted(CLOCKS), default=clock, help="cpu is fairer on a busy machine"
     )
     parser.add_argument(
         "--small", action="store_true", help="tiny sizes, to see that it runs; ratios mean nothing"

@@ -101,9 +101,11 @@ def test_vit_refuses_what_cannot_be():
         ValueError, match=r"patch_size must divide image_size, but got image_size=\(12, 20\), patch_size=5"
     ):
         small_vit(patch_size=5)
-    with pytest.raises(ValueError, match="pooling must be one of class_token, mean, but got 'max'"):
+    with pytest.raises(
+        ValueError, match="pooling must be one of class_token, mean, distilled, but got 'max'"
+    ):
         small_vit(pooling="max")
-    with pytest.raises(ValueError, match="activation must be one of gelu, relu, but got 'tanh'"):
+    with pytest.raises(ValueError, match="activation must be one of gelu, relu, silu, but got 'tanh'"):
         small_vit(activation="tanh")
     with pytest.raises(ValueError, match=r"depth must be >= 1 .* got depth=0"):
         small_vit(depth=0)

@@ -17,6 +17,7 @@ def attention_layer(
     *,
     positions: Rotation | Bias | None = None,
     options: Mapping[str, Any] | None = None,
+    qkv_bias: bool = True,
 ) -> MultiHeadAttention | Layer:
     """A module from (batch, token, embed) to the same, with `pattern(tokens)`.
 
@@ -25,10 +26,11 @@ def attention_layer(
         shape: What the layer is for; its features are `num_heads * head_dim`.
         positions: As `MultiHeadAttention` takes them; whole layers have their own.
         options: What to build the mechanism or the layer with.
+        qkv_bias: Whether queries, keys and values have a bias; whole layers decide that themselves.
 
     Raises:
         UnknownNameError: If there is neither a mechanism nor a layer of that name.
-        ValueError: If it cannot be built for this shape, or with these positions or options.
+        ValueError: If it cannot be built for this shape, or with these positions, options or biases.
     """
     if name in mechanisms:
         return MultiHeadAttention(
@@ -40,6 +42,7 @@ def attention_layer(
             num_tokens=shape.num_tokens,
             grid=shape.grid,
             num_prefix=shape.num_prefix,
+            qkv_bias=qkv_bias,
         )
     if name not in layers:
         raise unknown_name("attention", name, [*mechanisms.names(), *layers.names()])
@@ -47,6 +50,10 @@ def attention_layer(
         raise ValueError(
             f"{name} attention brings its own positions; choose positions that are added to the tokens, such as "
             "'sinusoidal' or 'none'."
+        )
+    if not qkv_bias:
+        raise ValueError(
+            f"{name} attention brings its own projections, but got qkv_bias=False; leave it out."
         )
     try:
         return layers.get(name).build(shape, **(options or {}))

@@ -50,6 +50,7 @@ class MultiHeadAttention(nn.Module):
         num_tokens: int | None = None,
         grid: tuple[int, int] | None = None,
         num_prefix: int = 0,
+        qkv_bias: bool = True,
     ) -> None:
         """Build with fresh weights.
 
@@ -66,6 +67,7 @@ class MultiHeadAttention(nn.Module):
             num_tokens: Length of the sequences, for mechanisms that depend on it.
             grid: Rows and columns of the patches, likewise.
             num_prefix: Tokens before the grid, likewise.
+            qkv_bias: Whether queries, keys and values have a bias.
 
         Raises:
             ValueError: If sizes do not fit, or the mechanism does not support what is asked for.
@@ -88,10 +90,10 @@ class MultiHeadAttention(nn.Module):
         shared = self.mechanism.shares_query_and_key
         self.parts = (num_heads, *((num_key_heads,) * (1 if shared else 2)))
         if context_dim is None:
-            self.qkv = nn.Linear(embed_dim, sum(self.parts) * self.head_dim)
+            self.qkv = nn.Linear(embed_dim, sum(self.parts) * self.head_dim, bias=qkv_bias)
         else:
-            self.q = nn.Linear(embed_dim, embed_dim)
-            self.kv = nn.Linear(context_dim, 2 * num_key_heads * self.head_dim)
+            self.q = nn.Linear(embed_dim, embed_dim, bias=qkv_bias)
+            self.kv = nn.Linear(context_dim, 2 * num_key_heads * self.head_dim, bias=qkv_bias)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def _check_support(self, is_cross: bool) -> None:
@@ -203,7 +205,8 @@ class MultiHeadAttention(nn.Module):
             parts = self.qkv(tokens).split([heads * dim for heads in self.parts], dim=-1)
         else:
             split_at = [sum(self.parts[:-1]) * dim, self.parts[-1] * dim]
-            matching, value = zip(self.qkv.weight.split(split_at), self.qkv.bias.split(split_at), strict=True)
+            biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split(split_at)
+            matching, value = zip(self.qkv.weight.split(split_at), biases, strict=True)
             matched = F.linear(tokens + places, *matching).split(
                 [heads * dim for heads in self.parts[:-1]], -1
             )

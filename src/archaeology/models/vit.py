@@ -2,7 +2,8 @@
 
 `dosovitskiy2021image`, with the plainer choices of `beyer2022better` (average pooling, fixed sinusoidal positions) at
 hand. Differs: registers (`darcet2024vision`), PatchDropout in training (`liu2023patchdropout`) and a patch projection
-that may start as a whitening of real patches (as the first layer in `jordan2024airbench`).
+that may start as a whitening of real patches (as the first layer in `jordan2024airbench`). A token more, with a head of
+its own, learns from a teacher (`touvron2021training`).
 """
 
 from collections.abc import Mapping
@@ -18,10 +19,12 @@ from archaeology.attention.mechanism import LayerShape
 from archaeology.attention.position_scheme import position_scheme
 from archaeology.attention.positions import POSITIONS
 from archaeology.core.shapes import Image, Logits
-from archaeology.models.block import ACTIVATIONS, Block
+from archaeology.models.block import Block
+from archaeology.models.convolutional_stem import stem_of
 from archaeology.models.registry import models
 
-POOLINGS = ("class_token", "mean")
+#: What the head reads, and which tokens that needs before the patches.
+POOLINGS = {"class_token": ("class",), "mean": (), "distilled": ("class", "distillation")}
 
 
 @models.register("vit")
@@ -49,6 +52,12 @@ class ViT(nn.Module):
         pooling: str = "mean",
         num_registers: int = 0,
         activation: str = "gelu",
+        stem: str = "linear",
+        stem_options: Mapping[str, Any] | None = None,
+        norm: str = "pre",
+        norm_eps: float = 1e-5,
+        layer_scale: float | None = None,
+        qkv_bias: bool = True,
     ) -> None:
         """Build with fresh weights; the head starts at zero, so the first loss is log(num_classes).
 
@@ -65,9 +74,16 @@ class ViT(nn.Module):
             positions: A scheme of `archaeology.attention.position_scheme`, in two dimensions: "none", "linear",
                 "learnable" and "sinusoidal" are added to the patches, "rotary", "alibi" and "relative_bias" act in
                 every layer.
-            pooling: What the head reads: "class_token" or the "mean" of the patches.
+            pooling: What the head reads: "class_token", the "mean" of the patches, or "distilled", where a head reads
+                the class token and another one a distillation token.
             num_registers: Extra tokens that belong to no patch.
-            activation: "gelu" or "relu".
+            activation: "gelu", "relu" or "silu".
+            stem: "linear" maps every patch by itself; "convolutional" looks over their edges.
+            stem_options: What to build a `ConvolutionalStem` with, beside the sizes.
+            norm: Where blocks normalise: "pre" or "post".
+            norm_eps: Added to variances that are divided by; 1e-6 in models of timm.
+            layer_scale: First value of the learned factors of the blocks' branches; no factors if None.
+            qkv_bias: Whether queries, keys and values have a bias.
 
         Raises:
             ValueError: If the sizes do not fit or a word is unknown.
@@ -81,8 +97,6 @@ class ViT(nn.Module):
             )
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, but got {pooling!r}.")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, but got {activation!r}.")
         if depth < 1 or num_registers < 0:
             raise ValueError(
                 f"depth must be >= 1 and num_registers >= 0, but got {depth=}, {num_registers=}."
@@ -93,8 +107,8 @@ class ViT(nn.Module):
         self.grid = (height // patch_size, width // patch_size)
         self.num_registers = num_registers
         self.patch_keep = 1.0
-        self.patch_embed = nn.Linear(3 * patch_size**2, embed_dim)
-        self.num_prefix = num_registers + (pooling == "class_token")
+        self.patch_embed = stem_of(stem, patch_size, embed_dim, stem_options)
+        self.num_prefix = len(POOLINGS[pooling]) + num_registers
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"num_heads must divide embed_dim, but got {embed_dim=}, {num_heads=}.")
         num_tokens = self.num_prefix + self.grid[0] * self.grid[1]
@@ -103,13 +117,20 @@ class ViT(nn.Module):
         self.positions = scheme.added
         self.prefix = nn.Parameter(0.02 * torch.randn(1, self.num_prefix, embed_dim))
         layers = [
-            attention_layer(attention, shape, positions=scheme.inside(), options=attention_options)
+            attention_layer(
+                attention, shape, positions=scheme.inside(), options=attention_options, qkv_bias=qkv_bias
+            )
             for _ in range(depth)
         ]
         self.knows_places = attention != "softmax" or positions not in POSITIONS
-        self.blocks = nn.ModuleList(Block(layer, embed_dim, mlp_ratio, activation) for layer in layers)
-        self.norm = nn.LayerNorm(embed_dim)
+        kind = {"norm": norm, "norm_eps": norm_eps, "layer_scale": layer_scale}
+        self.blocks = nn.ModuleList(
+            Block(layer, embed_dim, mlp_ratio, activation, **kind) for layer in layers
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.head = nn.Linear(embed_dim, num_classes)
+        if pooling == "distilled":
+            self.head_distillation = nn.Linear(embed_dim, num_classes)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -119,6 +140,8 @@ class ViT(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.head.weight)
+        if self.pooling == "distilled":
+            nn.init.zeros_(self.head_distillation.weight)
 
     def patches(self, images: Image) -> Float[Tensor, "batch token pixel"]:
         """Images cut into flattened patches, row by row."""
@@ -129,8 +152,8 @@ class ViT(nn.Module):
             width=self.patch_size,
         )
 
-    def forward(self, images: Image) -> Logits:
-        """Logits of normalised images.
+    def forward(self, images: Image) -> Logits | tuple[Logits, Logits]:
+        """Logits of normalised images; in training, where pooling is "distilled", those of either head.
 
         Raises:
             ValueError: If the images have another size than the model was built for.
@@ -139,13 +162,23 @@ class ViT(nn.Module):
             raise ValueError(
                 f"images must be {self.image_size} pixels, but got {tuple(images.shape[-2:])}; resize them."
             )
-        tokens = self.drop_patches(self.positions(self.patch_embed(self.patches(images))))
+        patches = self.patches(images) if isinstance(self.patch_embed, nn.Linear) else images
+        tokens = self.drop_patches(self.positions(self.patch_embed(patches)))
         prefix = self.prefix.expand(len(tokens), -1, -1).to(tokens.dtype)
         tokens = torch.cat([prefix, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
-        read = tokens[:, 0] if self.pooling == "class_token" else tokens[:, self.num_prefix :].mean(dim=1)
-        return self.head(self.norm(read))
+        return self.classify(tokens)
+
+    def classify(self, tokens: Float[Tensor, "batch token embed"]) -> Logits | tuple[Logits, Logits]:
+        """What the heads say, reading the last block's tokens; two opinions in training, otherwise their mean."""
+        if self.pooling == "mean":
+            return self.head(self.norm(tokens[:, self.num_prefix :].mean(dim=1)))
+        own = self.head(self.norm(tokens[:, 0]))
+        if self.pooling == "class_token":
+            return own
+        taught = self.head_distillation(self.norm(tokens[:, 1]))
+        return (own, taught) if self.training else (own + taught) / 2
 
     def drop_patches(self, patches: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch kept embed"]:
         """In training, keep a random `patch_keep` of every image's patches, in order; otherwise all of them.
@@ -169,12 +202,11 @@ class ViT(nn.Module):
 
     def token_layout(self) -> dict[str, object]:
         """Rows, columns, names of prefix tokens and what the head reads, for whoever draws maps."""
-        class_token = ("class",) if self.pooling == "class_token" else ()
         return {
             "rows": self.grid[0],
             "columns": self.grid[1],
-            "prefix": class_token + ("register",) * self.num_registers,
-            "readout": self.pooling,
+            "prefix": POOLINGS[self.pooling] + ("register",) * self.num_registers,
+            "readout": "mean" if self.pooling == "mean" else "class_token",
         }
 
     @torch.no_grad()
@@ -185,7 +217,12 @@ class ViT(nn.Module):
             images: A few thousand normalised training images.
             generator: Randomness of the rotation.
             epsilon: Added to the variances, so that noise directions are not blown up.
+
+        Raises:
+            ValueError: If the stem is convolutional.
         """
+        if not isinstance(self.patch_embed, nn.Linear):
+            raise ValueError("only a linear stem can start whitened, but got convolutions; leave that out.")
         pixels = self.patches(images.double()).flatten(0, 1)
         pixels = pixels - pixels.mean(dim=0)
         variances, directions = torch.linalg.eigh(pixels.T @ pixels / len(pixels))

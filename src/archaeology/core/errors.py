@@ -1,5 +1,8 @@
 """The few errors that somebody catches by class; all else is a plain `ValueError` with a clear message."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class UnknownNameError(ValueError):
     """A name that no registry holds; the message lists what there is and suggests the near miss."""
@@ -22,3 +25,19 @@ class BadImageError(ValueError):
 
 class SelfCheckError(RuntimeError):
     """A capture that does not reproduce the model, so no false picture is drawn; names the layer."""
+
+
+class TrainingFailure(RuntimeError):
+    """A training that cannot go on; `facts` are what `failure.json` of its run holds."""
+
+    def __init__(self, message: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.facts = {**facts, "message": message}
+
+
+class NonFiniteLossError(TrainingFailure, FloatingPointError):
+    """The loss is infinite or not a number."""
+
+
+class OutOfMemoryError(TrainingFailure):
+    """Memory ran out in a step; the message says which batch would fit."""

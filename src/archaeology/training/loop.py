@@ -1,34 +1,23 @@
 """The loop: predict, compare, step, with rates that follow progress and numbers written as they come."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from archaeology.core.device import choose_device, choose_dtype
-from archaeology.core.progress import progress
+from archaeology.core.device import choose_device
+from archaeology.core.errors import TrainingFailure
 from archaeology.training.config import TrainConfig
-from archaeology.training.optimizers import make_optimizer
-from archaeology.training.schedule import progress_of, rate_factor
+from archaeology.training.failure import record_failure
+from archaeology.training.runtime import Runtime
+from archaeology.training.session import Batches, Session
+from archaeology.training.session import Trained as Trained
+from archaeology.training.step import Objective
 from archaeology.training.trackers import Tracker
-
-Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
-Objective = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training took: `steps` optimizer steps on `images` images in `seconds` of wall time."""
-
-    steps: int
-    images: int
-    seconds: float
-    final_loss: float
 
 
 def train(
@@ -38,110 +27,51 @@ def train(
     config: TrainConfig,
     *,
     trackers: Sequence[Tracker] = (),
+    runtime: Runtime | None = None,
+    folder: Path | None = None,
     on_progress: Callable[[float], None] | None = None,
     on_epoch: Callable[[int], dict[str, float]] | None = None,
     objective: Objective | None = None,
 ) -> Trained:
-    """Train `model` in place.
+    """Train `model` in place; with averaged weights (`config.ema`), it ends with the average.
+
+    PyTorch's global generator is seeded anew in every step, so a training that was stopped goes on bit for bit.
 
     Args:
         model: Maps prepared images to logits, or whatever the objective compares.
-        batches: Called with the number of the epoch; yields (images ready for the model, labels).
+        batches: Called with the number of the epoch; yields (images ready for the model, targets) for this process,
+            its share of a batch each time. Targets are a tensor, or a tuple of tensors, image by image.
         steps_per_epoch: How many batches an epoch has.
         config: How to train.
-        trackers: Where the numbers go.
+        trackers: Where the numbers go; of the main process only.
+        runtime: This process among others; None for one alone on `config.device`.
+        folder: Of the run. There the state is kept, and what broke the training; if it was stopped there before,
+            it goes on. None keeps nothing.
         on_progress: Called with the progress before every step, to change what a schedule changes.
-        on_epoch: Called after every epoch; its numbers are tracked.
+        on_epoch: Called after every epoch; its numbers are tracked. With averaged weights, the model has them then.
         objective: From what the model says (at least float32) and what it should say to a loss; None takes
             cross-entropy, with the label smoothing of `config`.
 
     Returns:
-        What it took.
+        What it took, what was done before it was stopped included.
 
     Raises:
-        FloatingPointError: If the loss is not finite; says at which step and learning rate.
+        NonFiniteLossError: If the loss is not finite; says at which step and learning rate.
+        OutOfMemoryError: If a step does not fit into memory; says which batch would.
+        ValueError: If the folder holds an unfinished training with another configuration.
+        OSError: If the state cannot be saved.
     """
-    device = choose_device(config.device)
-    dtype = choose_dtype(config.dtype, device)
-    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    model.to(device)
-    if has_convolutions:
-        model.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, config)
+    runtime = runtime or Runtime(choose_device(config.device))
+    runtime.share_of(config.batch_size)
     objective = objective or partial(F.cross_entropy, label_smoothing=config.label_smoothing)
-    total = max(1, round(config.epochs * steps_per_epoch))
-    started, step, seen, loss_sum, loss_now = (
-        time.monotonic(),
-        0,
-        0,
-        torch.zeros((), device=device),
-        float("nan"),
-    )
-    with _threads(config.threads), progress("training", total) as advance:
-        for epoch in range(-(-total // steps_per_epoch)):
-            model.train()
-            for images, labels in batches(epoch):
-                now = progress_of(step, total, time.monotonic() - started, config.budget)
-                if now >= 1:
-                    break
-                if on_progress:
-                    on_progress(now)
-                factor = rate_factor(now, schedule=config.schedule, warmup=config.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = group["full_lr"] * factor
-                loss = _step(model, optimizer, images.to(device), labels.to(device), dtype, objective)
-                step, seen = step + 1, seen + len(labels)
-                loss_sum += loss
-                advance(1)
-                if step % 50 == 0 or step == total:
-                    loss_now = _checked(
-                        float(loss_sum) / ((step - 1) % 50 + 1), step, config.learning_rate * factor
-                    )
-                    loss_sum.zero_()
-                    seconds = time.monotonic() - started
-                    numbers = {
-                        "progress": now,
-                        "loss": loss_now,
-                        "rate": factor,
-                        "images_per_second": seen / seconds,
-                    }
-                    _log(trackers, step, {"epoch": step / steps_per_epoch, "seconds": seconds, **numbers})
-            if on_epoch:
-                _log(trackers, step, {"epoch": step / steps_per_epoch, **on_epoch(epoch)})
-            if progress_of(step, total, time.monotonic() - started, config.budget) >= 1:
-                break
-    return Trained(step, seen, time.monotonic() - started, loss_now)
-
-
-def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    dtype: torch.dtype,
-    objective: Objective,
-) -> Tensor:
-    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        said = model(images)
-    loss = objective(said.float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-
-def _checked(loss: float, step: int, rate: float) -> float:
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise FloatingPointError(
-            f"The loss must stay finite, but is {loss} at step {step} with learning rate {rate:.3g}; "
-            "lower the learning rate or lengthen the warm-up."
-        )
-    return loss
-
-
-def _log(trackers: Sequence[Tracker], step: int, numbers: dict[str, float]) -> None:
-    for tracker in trackers:
-        tracker.log(step, numbers)
+    with _threads(config.threads):
+        session = Session(model, steps_per_epoch, config, runtime, objective, trackers, folder)
+        try:
+            return session.train(batches, on_progress, on_epoch)
+        except TrainingFailure as failure:
+            if folder is not None and runtime.is_main:
+                record_failure(folder, {**failure.facts, "config": config.model_dump()}, *session.batch)
+            raise
 
 
 @contextmanager

@@ -84,9 +84,10 @@ def run_recipe(
     chosen = torch.randperm(len(images), generator=torch_generator(config.seed, "whitening"))[:NUM_WHITENING]
     recipe.start(model, specimen.prepare(images[chosen]), torch_generator(config.seed, "start"))
 
-    trackers = open_trackers(out, tensorboard=tensorboard)
     record = provenance(config.seed, recipe=name, config=config.model_dump(), data=_describe(sets, test))
     facts = {"recipe": name, "command": record["command"], "seed": config.seed, "data": _describe(sets, test)}
+    tracked = {**facts, "config": record["config"]}
+    trackers = open_trackers(out, ["tensorboard"] if tensorboard else [], facts=tracked)
 
     def save(**more: Any) -> None:
         save_checkpoint(

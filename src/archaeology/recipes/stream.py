@@ -87,7 +87,8 @@ def run_stream(
     record = provenance(config.seed, recipe=name, config=config.model_dump())
     facts = {"recipe": name, "command": record["command"], "seed": config.seed}
     stream = recipe.stream(config.seed, config.batch_size)
-    trackers = open_trackers(out, tensorboard=tensorboard)
+    tracked = {**facts, "config": record["config"]}
+    trackers = open_trackers(out, ["tensorboard"] if tensorboard else [], facts=tracked)
 
     def after_epoch(epoch: int) -> dict[str, float]:
         save_trained(out, recipe, model, config, {**facts, "state": f"unfinished, after {epoch + 1} epochs"})

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from archaeology.core.shapes import PixelImage
+from archaeology.data.augment.draws import whole
 
 
 def crop_and_flip(
@@ -35,19 +36,15 @@ def crop_and_flip(
             "padding must be at least 0 and smaller than the image, "
             f"but got {padding=} for {height}x{width} pixels."
         )
-    down = _uniform(-padding, padding, batch, generator)
-    right = _uniform(-padding, padding, batch, generator)
+    down = whole(-padding, padding, (batch,), generator)
+    right = whole(-padding, padding, (batch,), generator)
     rows, columns = _shifted(height, down), _shifted(width, right)
     if flip:
-        is_mirrored = _uniform(0, 1, batch, generator).bool()
+        is_mirrored = whole(0, 1, (batch,), generator).bool()
         columns = torch.where(is_mirrored[:, None], columns.flip(1), columns)
     places = rows[:, :, None] * width + columns[:, None, :]
     places = places.to(images.device).reshape(batch, 1, height * width).expand(-1, channel, -1)
     return images.reshape(batch, channel, height * width).gather(2, places).reshape(images.shape)
-
-
-def _uniform(low: int, high: int, count: int, generator: torch.Generator) -> Int[Tensor, " batch"]:
-    return torch.randint(low, high + 1, (count,), generator=generator, device=generator.device)
 
 
 def _shifted(length: int, shift: Int[Tensor, " batch"]) -> Int[Tensor, "batch length"]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archaeology.core.bootstrap import Intervals, bootstrap_of, bootstrap_ratios
-from archaeology.core.intervals import bootstrap_means
+from archaeology.core.intervals import bootstrap_means, bootstrap_ratio
 from archaeology.core.seeding import numpy_generator
 
 GENERATOR = np.random.default_rng(0)
@@ -62,3 +62,38 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         bootstrap_of(np.ones((2, 1)), lambda means: means, level=1.0)
     assert isinstance(bootstrap_of(np.ones((2, 1)), lambda means: means, level=0.5), Intervals)
+
+
+def test_level_and_number_of_resamples_are_those_asked_for() -> None:
+    samples = GENERATOR.normal(size=(23, 2)) + 3
+    found = bootstrap_of(samples, lambda means: means, seed=2, resamples=300, level=0.5)
+    for column, theirs in enumerate(bootstrap_means(samples, seed=2, resamples=300, level=0.5)):
+        assert found.at(column) == theirs
+    ratios = bootstrap_ratios(samples, np.ones((23, 2)), seed=2, level=0.5)
+    for column, theirs in enumerate(bootstrap_means(samples, seed=2, level=0.5)):
+        assert ratios.at(column).level == 0.5 and ratios.low[column] == pytest.approx(theirs.low)
+
+
+def test_resamples_that_miss_the_samples_that_count_are_left_out() -> None:
+    part, whole = np.ones((5, 3)), np.zeros((5, 3))
+    whole[0, 1], whole[:2, 2] = 1, (1, 3)
+    found = bootstrap_ratios(part, whole)
+    assert np.isnan([found.value[0], found.low[0], found.high[0]]).all()  # something over nothing
+    assert np.isfinite(found.high[1:]).all()
+    assert found.low[2] < found.value[2] < found.high[2]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_ratio_is_that_of_many(sign: float) -> None:
+    part, whole = GENERATOR.gamma(2.0, size=(2, 9))
+    whole[3:] = 0  # some resamples have nothing below the line
+    found = bootstrap_ratio(part, sign * whole, seed=3, level=0.8)
+    many = bootstrap_ratios(part[:, None], sign * whole[:, None], seed=3, level=0.8).at(0)
+    assert found.value == pytest.approx(part.sum() / (sign * whole.sum()))
+    assert (found.low, found.high, found.level) == (
+        pytest.approx(many.low),
+        pytest.approx(many.high),
+        many.level,
+    )
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        bootstrap_ratio(part, whole, level=1.5)

@@ -24,6 +24,8 @@ def test_every_texture_has_a_word_of_its_own():
         (0.3, 0.7, "lower left"),
         (0.52, 0.9, "bottom"),
         (0.7, 0.7, "lower right"),
+        (0.45, 0.45, "centre"),
+        (0.55, 0.55, "centre"),
     ],
 )
 def test_nine_places(x, y, words):

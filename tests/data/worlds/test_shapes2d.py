@@ -12,7 +12,7 @@ import torch
 from archaeology.core.errors import UnknownNameError
 from archaeology.data.worlds import Shapes2D, Shapes2DBatch
 from archaeology.data.worlds.shapes2d_layout import Scenes2D
-from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, KINDS
+from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, KINDS, red_dominant
 
 # Of the first 64 samples of seed 0. They change only together with shapes2d.VERSION.
 HASH = "5659924c3fe51325"
@@ -288,6 +288,11 @@ def test_a_circle_recoloured_past_the_rule_changes_sides() -> None:
     assert green.evidence[0, 2].tolist() == [False, False, True, False, False]
     assert shown(green, 20, 60) == (0, 0, 0) and shown(green, 20, 20) == (220, 50, 10)
     assert torch.equal(green.owner, red.owner)
+
+
+def test_red_as_bright_as_another_channel_does_not_dominate() -> None:
+    colours = torch.tensor([[[9.0, 8, 8], [9, 9, 0], [9, 0, 9], [0, 9, 9], [9, 9, 9]]])
+    assert red_dominant(colours).tolist() == [[True, False, False, False, False]]
 
 
 @pytest.mark.parametrize("circle_rule", ["keep_red", "mean_of_red"])

@@ -109,7 +109,15 @@ def plain(batch: Shapes2DBatch) -> list[Scene]:
     fields = (batch.kind, batch.centre, batch.half, batch.colour, (batch.painted + 0.5).floor())
     return [
         [
-            Shape(kind, *centre, *half, tuple(map(int, colour)), tuple(map(int, painted)))
+            Shape(
+                kind,
+                centre[0],
+                centre[1],
+                half[0],
+                half[1],
+                tuple(map(int, colour)),
+                tuple(map(int, painted)),
+            )
             for kind, centre, half, colour, painted in zip(*scene, strict=True)
             if kind >= 0
         ]

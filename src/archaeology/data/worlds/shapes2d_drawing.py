@@ -79,29 +79,17 @@ def draw(
     """
     batch, device = len(scenes), scenes.kind.device
     width = max(_up_to_packs(size), _window_sides(largest)[1])
-    pictures = _blank(batch, len(colours), size, width, device)
+    pictures = Pictures(
+        [torch.empty(batch, 3, size, width, dtype=torch.uint8, device=device) for _ in colours],
+        torch.empty(batch, size, width, dtype=torch.int16, device=device),
+        torch.empty(batch, size, width, dtype=torch.bool, device=device),
+    )
     step = AT_ONCE if device.type == "cpu" else batch
     for start in range(0, batch, step):
         part = pictures.part(start, start + step)
         windows = _windows(scenes.part(start, start + step), (size, width), largest)
         _fill(part, windows, [colour[start : start + step] for colour in colours], background)
     return pictures if width == size else pictures.cropped(size)
-
-
-def _blank(batch: int, num_images: int, size: int, width: int, device: torch.device) -> Pictures:
-    """Pictures to be drawn on, in one piece of memory.
-
-    A C library gives freed memory back to the system, and asking for it again costs as much as drawing; but it keeps
-    as much as the largest piece that it ever freed. So one piece is better than four.
-    """
-    pixels = batch * size * width
-    sizes = [pixels * each for each in [2, 1, *[3] * num_images]]  # owners first: they must lie evenly
-    owner, inside, *images = torch.empty(sum(sizes), dtype=torch.uint8, device=device).split(sizes)
-    return Pictures(
-        [image.view(batch, 3, size, width) for image in images],
-        owner.view(torch.int16).view(batch, size, width),
-        inside.view(torch.bool).view(batch, size, width),
-    )
 
 
 def _up_to_packs(pixels: int) -> int:

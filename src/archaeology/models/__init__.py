@@ -18,5 +18,6 @@ from archaeology.models.registry import build as build
 from archaeology.models.registry import models as models
 from archaeology.models.router import Routing as Routing
 from archaeology.models.router import load_balancing_loss as load_balancing_loss
+from archaeology.models.swin import Swin as Swin
 from archaeology.models.unet import UNet as UNet
 from archaeology.models.vit import ViT as ViT

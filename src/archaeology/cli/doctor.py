@@ -1,72 +1,87 @@
-"""`archaeology doctor`: look at the installation itself; every finding says how to mend it.
+"""`archaeology doctor [RUN]`: what is wrong with a training, or with the installation; every finding has a remedy."""
 
-It imports nothing heavy before it has asked whether that can be imported, so that it also speaks on a broken machine.
-"""
-
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
 from archaeology.cli.arguments import parsed
-from archaeology.core.storage import cache_folder, json_text
+from archaeology.cli.doctor_installation import installation
+from archaeology.core.storage import json_text
 
-Verdict = Literal["good", "note", "bad"]
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
-NEEDED = (
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "pyarrow",
-    "zarr",
-    "safetensors",
-    "matplotlib",
-    "jinja2",
-    "scipy",
-)
-EXTRAS = {"transformers": "hub", "open_clip": "hub", "datasets": "hub", "tensorboard": "track"}
-MEND_TORCH = (
-    "torch and torchvision must come as a pair (torch >= 2.15 with torchvision >= 0.29): "
-    "pip install --upgrade --force-reinstall 'torch>=2.15' 'torchvision>=0.29'"
-)
 
 
 class DoctorArguments(BaseModel):
-    """Say what is wrong with this installation, and how to mend it."""
+    """Say what went wrong in a training; without one, what is wrong with this installation. And how to mend it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    run: tyro.conf.Positional[Path | None] = Field(
+        default=None,
+        description="folder that `archaeology train` wrote or is writing; None for the installation",
+    )
+    data: str | None = Field(
+        default=None,
+        description="images to look at the model's attention with; None takes the test images of the training",
+    )
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print the findings as JSON"
     )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: good, worth a note, or bad with its remedy."""
-
-    what: str
-    verdict: Verdict
-    text: str
-    remedy: str = ""
-
-
 def run(words: Sequence[str]) -> int:
-    """Print the findings; 1 if one of them is bad."""
+    """Print the findings; 1 if one of them is bad.
+
+    Raises:
+        ValueError: If images are given without a training to look at.
+    """
     arguments = parsed(DoctorArguments, "doctor", words)
-    findings = [finding for check in CHECKS for finding in guarded(check)]
-    is_bad = any(finding.verdict == "bad" for finding in findings)
-    if arguments.json_:
-        print(
-            json_text({"healthy": not is_bad, "findings": [asdict(finding) for finding in findings]}), end=""
+    if arguments.run is not None:
+        return of_training(arguments.run, arguments.data, as_json=arguments.json_)
+    if arguments.data is not None:
+        raise ValueError(
+            f"--data goes with the folder of a training, but there is none beside {arguments.data!r}; "
+            "write archaeology doctor RUN --data SPEC."
         )
+    return of_installation(as_json=arguments.json_)
+
+
+def of_training(folder: Path, data: str | None, *, as_json: bool) -> int:
+    """Print what went wrong in a training; 1 if anything did."""
+    from archaeology.diagnose import diagnose
+
+    report = diagnose(folder, data=data)
+    if as_json:
+        described = {
+            "run": str(folder),
+            "healthy": report.is_healthy,
+            "state": report.state,
+            "steps": report.steps,
+            "note": report.note,
+            "findings": [asdict(diagnosis) for diagnosis in report.diagnoses],
+        }
+        print(json_text(described), end="")
+        return int(not report.is_healthy)
+    print(report.sentence())
+    print(f"{MARKS['note']} {report.note}")
+    for diagnosis in report.diagnoses:
+        print(f"{MARKS['bad']} {diagnosis.name.replace('_', ' ')}: {diagnosis.evidence}")
+        print(f"     to mend it: {diagnosis.remedy}")
+    print("\nNothing went wrong." if report.is_healthy else "\nSomething went wrong; see BAD above.")
+    return int(not report.is_healthy)
+
+
+def of_installation(*, as_json: bool) -> int:
+    """Print what is wrong with the installation; 1 if anything is."""
+    findings = installation()
+    is_bad = any(finding.verdict == "bad" for finding in findings)
+    if as_json:
+        described = {"healthy": not is_bad, "findings": [asdict(finding) for finding in findings]}
+        print(json_text(described), end="")
         return int(is_bad)
     for finding in findings:
         print(f"{MARKS[finding.verdict]} {finding.what}: {finding.text}")
@@ -74,103 +89,3 @@ def run(words: Sequence[str]) -> int:
             print(f"     to mend it: {finding.remedy}")
     print("\nSomething is wrong; see BAD above." if is_bad else "\nNothing is wrong.")
     return int(is_bad)
-
-
-def guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """The findings of a check; one that breaks is itself a finding."""
-    try:
-        yield from check()
-    except Exception as error:  # whatever is broken here, the doctor goes on to the next check
-        yield Finding(check.__name__.replace("_", " "), "bad", f"{type(error).__name__}: {error}")
-
-
-def python_version() -> Iterator[Finding]:
-    """Python itself."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    is_new = sys.version_info >= (3, 11)
-    yield Finding(
-        "python", "good" if is_new else "bad", version, "" if is_new else "install Python 3.11 or newer"
-    )
-
-
-def needed_packages() -> Iterator[Finding]:
-    """Every package that must be there, imported in a process of its own so that a crash does not end the doctor."""
-    for package in NEEDED:
-        done = subprocess.run(
-            [sys.executable, "-c", f"import {package}"], capture_output=True, text=True, check=False
-        )
-        if done.returncode == 0:
-            yield Finding(package, "good", metadata.version(package))
-            continue
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        is_torch = package in ("torch", "torchvision", "timm")
-        remedy = MEND_TORCH if is_torch else f"pip install --force-reinstall {package}"
-        yield Finding(package, "bad", f"cannot be imported ({last})", remedy)
-
-
-def optional_packages() -> Iterator[Finding]:
-    """What only some commands need."""
-    for package, extra in EXTRAS.items():
-        try:
-            yield Finding(
-                package, "good", metadata.version({"open_clip": "open_clip_torch"}.get(package, package))
-            )
-        except metadata.PackageNotFoundError:
-            remedy = f"only if you need it: pip install 'attention-archaeology[{extra}]'"
-            yield Finding(package, "note", "not installed", remedy)
-
-
-def compute() -> Iterator[Finding]:
-    """Device, precision and threads."""
-    import torch
-
-    from archaeology.core.device import choose_device, has_fast_bf16
-
-    device = choose_device("auto")
-    precision = "fast bfloat16" if has_fast_bf16(device) else "float32 only"
-    yield Finding("device", "good", f"{device.type}, {precision}, {torch.get_num_threads()} CPU threads")
-
-
-def cache() -> Iterator[Finding]:
-    """Where decoded images go."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".doctor").write_text("can be written")
-        (folder / ".doctor").unlink()
-    except OSError as error:
-        remedy = "set ARCHAEOLOGY_CACHE to a folder that can be written"
-        yield Finding("cache", "bad", f"{folder} cannot be written ({error})", remedy)
-        return
-    free = shutil.disk_usage(folder).free / 1e9
-    remedy = "set ARCHAEOLOGY_CACHE to a folder on a larger disk" if free < 2 else ""
-    yield Finding("cache", "note" if free < 2 else "good", f"{folder}, {free:.0f} GB free", remedy)
-
-
-def specimens_and_capture() -> Iterator[Finding]:
-    """The bundled specimens load, and their attention can be seen and reproduces them."""
-    import torch
-
-    from archaeology.capture.checks import check_capture
-    from archaeology.specimens.bundled import bundled_names
-    from archaeology.specimens.load import load
-
-    for name in bundled_names():
-        specimen = load(f"bundled:{name}", device="cpu")
-        images = torch.rand(2, 3, *specimen.image_size, generator=torch.Generator().manual_seed(0))
-        if specimen.kind == "transformer":
-            check_capture(specimen, images)
-            yield Finding(f"bundled:{name}", "good", "loads, and its attention is captured exactly")
-        else:
-            specimen.predict(images)
-            yield Finding(f"bundled:{name}", "good", "loads")
-
-
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    python_version,
-    needed_packages,
-    optional_packages,
-    compute,
-    cache,
-    specimens_and_capture,
-)

@@ -35,20 +35,22 @@ def hue(images: PixelImage, turn: Float[Tensor, " batch"]) -> PixelImage:
     if images.shape[1] == 1:
         return images
     levels = images.float()
-    highest, lowest = levels.amax(1, keepdim=True), levels.amin(1, keepdim=True)
-    chroma = highest - lowest
     red, green, blue = levels.split(1, dim=1)
+    highest = torch.maximum(torch.maximum(red, green), blue)
+    chroma = highest - torch.minimum(torch.minimum(red, green), blue)
     safe = chroma.clamp(min=1)
     sextant = torch.where(
         highest == red,
-        (green - blue) / safe,
-        torch.where(highest == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+        (green - blue).div_(safe),
+        torch.where(highest == green, (blue - red).div_(safe).add_(2), (red - green).div_(safe).add_(4)),
     )
-    turned = sextant + 6 * turn.float().to(images.device)[:, None, None, None]
-    distance = turned + levels.new_tensor([5.0, 3.0, 1.0])[:, None, None]
-    distance = distance - (distance / 6).floor_() * 6
-    dip = torch.minimum(distance, 4 - distance).clamp_(0, 1)
-    return (highest - dip * chroma).round_().to(torch.uint8)
+    sextant += 6 * turn.float().to(images.device)[:, None, None, None]
+    distance = sextant + levels.new_tensor([5.0, 3.0, 1.0])[:, None, None]
+    distance -= (distance / 6).floor_().mul_(6)
+    dip = (
+        distance.sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
+    )  # 0 where the channel is highest, 1 where lowest
+    return dip.mul_(chroma).sub_(highest).neg_().round_().to(torch.uint8)
 
 
 def _smoothed(images: PixelImage) -> Float[Tensor, "batch channel rows columns"]:

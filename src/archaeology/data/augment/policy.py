@@ -1,68 +1,24 @@
 """RandAugment and TrivialAugment: a few of fourteen changes for each image, drawn blindly, no search.
 
-After `cubuk2020randaugment` (the same two changes' strength for all images, fixed in advance) and
+After `cubuk2020randaugment` (two changes of a strength that is fixed in advance) and
 `muller2021trivialaugment` (one change, its strength drawn too, the wide ranges). Ranges and their 31 steps are
-torchvision's, pixels Pillow's with the nearest pixel and black outside, as the authors had. Differs: batched. Images
-are sorted by what they drew, so that all shears, shifts and turns are one gather and all changes of levels one look-up.
+torchvision's, pixels Pillow's with the nearest pixel and black outside, as the authors had. Differs: batched.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from archaeology.core.shapes import PixelImage
 from archaeology.data.augment.draws import whole
-from archaeology.data.augment.filters import saturation, sharpness
-from archaeology.data.augment.geometry import (
-    Map,
-    Size,
-    moved,
-    rotate,
-    shear_x,
-    shear_y,
-    translate_x,
-    translate_y,
-)
-from archaeology.data.augment.levels import (
-    Table,
-    autocontrast,
-    brightness,
-    contrast,
-    equalize,
-    looked_up,
-    posterize,
-    solarize,
-)
+from archaeology.data.augment.geometry import Size
+from archaeology.data.augment.operations import OPERATIONS, Strength, operated
 
 NUM_LEVELS = 31
-
-Strength = Float[Tensor, " batch"]
-
-MOVES: dict[str, Callable[[Strength, Size], Map]] = {
-    "shear_x": shear_x,
-    "shear_y": shear_y,
-    "translate_x": translate_x,
-    "translate_y": translate_y,
-    "rotate": rotate,
-}
-LEVELS: dict[str, Callable[[PixelImage, Strength], Table]] = {
-    "brightness": brightness,
-    "contrast": contrast,
-    "posterize": posterize,
-    "solarize": solarize,
-    "autocontrast": autocontrast,
-    "equalize": equalize,
-}
-FILTERS: dict[str, Callable[[PixelImage, Strength], PixelImage]] = {
-    "saturation": saturation,
-    "sharpness": sharpness,
-    "identity": lambda images, _: images,
-}
-OPERATIONS = (*MOVES, *LEVELS, *FILTERS)
+NUM_DRAWN = OPERATIONS.index("hue")  # the policies know no change of hue
 FACTORS = ("brightness", "contrast", "saturation", "sharpness")  # 1 changes nothing
 
 
@@ -117,7 +73,7 @@ def rand_augment(
         raise ValueError(f"magnitude must be a step from 0 to {NUM_LEVELS - 1}, but got {magnitude=}.")
     reach = reach_of_rand_augment((images.shape[2], images.shape[3]))
     for _ in range(num_ops):
-        operation = whole(0, len(OPERATIONS) - 1, (len(images),), generator)
+        operation = whole(0, NUM_DRAWN - 1, (len(images),), generator)
         is_negative = whole(0, 1, (len(images),), generator).bool()
         level = torch.full_like(operation, magnitude)
         images = operated(images, operation, strengths(reach, operation, level, is_negative))
@@ -131,48 +87,10 @@ def trivial_augment(images: PixelImage, generator: torch.Generator) -> PixelImag
         images: Of one or three channels; not changed.
         generator: Decides; one on the CPU gives the same result for images on any device.
     """
-    operation = whole(0, len(OPERATIONS) - 1, (len(images),), generator)
+    operation = whole(0, NUM_DRAWN - 1, (len(images),), generator)
     is_negative = whole(0, 1, (len(images),), generator).bool()
     level = whole(0, NUM_LEVELS - 1, (len(images),), generator)
     return operated(images, operation, strengths(WIDE, operation, level, is_negative))
-
-
-def operated(images: PixelImage, operation: Int[Tensor, " batch"], strength: Strength) -> PixelImage:
-    """Apply to each image its operation at its strength.
-
-    Args:
-        images: Of one or three channels; not changed.
-        operation: Places in `OPERATIONS`.
-        strength: What the operation takes: slope, pixels, degrees, factor, bits or threshold; see `strengths`.
-
-    Raises:
-        ValueError: If the images have another number of channels.
-    """
-    if images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"images must have 1 or 3 channels, but got {images.shape[1]}; leave the policy out."
-        )
-    order = operation.argsort(stable=True)
-    counts = operation.bincount(minlength=len(OPERATIONS)).tolist()
-    num_moves, num_tables = sum(counts[: len(MOVES)]), sum(counts[len(MOVES) :][: len(LEVELS)])
-    ordered = images.index_select(0, order.to(images.device))
-    drawn = list(zip(ordered.split(counts), strength[order].split(counts), strict=True))
-    size = (images.shape[2], images.shape[3])
-    maps = [move(own, size) for move, (_, own) in zip(MOVES.values(), drawn, strict=False)]
-    tables = [
-        table(part, own).expand(-1, images.shape[1], -1)
-        for table, (part, own) in zip(LEVELS.values(), drawn[len(MOVES) :], strict=False)
-    ]
-    filtered = [
-        change(part, own)
-        for change, (part, own) in zip(FILTERS.values(), drawn[-len(FILTERS) :], strict=True)
-    ]
-    results = [
-        moved(ordered[:num_moves], torch.cat(maps)),
-        looked_up(ordered[num_moves:][:num_tables], torch.cat(tables)),
-        *filtered,
-    ]
-    return torch.cat(results).index_select(0, order.argsort().to(images.device))
 
 
 def strengths(

@@ -19,6 +19,7 @@ NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py and test_worlds
     "zoo_patterns",
     "world_cross_patch",
     "world_positions",
+    "world_predictions",
     "world_self_and_cross",
     "world_shapes1d",
     "world_shapes2d",

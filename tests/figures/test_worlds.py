@@ -1,21 +1,26 @@
 """Figures of the worlds hold the truth: every number is followed from its definition, and no random state moves."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from archaeology.data.worlds.shapes2d import Shapes2D
+from archaeology.data.worlds.shapes2d_scores import scores
 from archaeology.figures import (
     world_cross_patch,
     world_curves,
     world_masks,
     world_positions,
+    world_predictions,
     world_shapes1d,
     world_shapes2d,
     world_tokens,
 )
-from archaeology.figures._world_source import WorldSource, found_runs
+from archaeology.figures._world_source import WorldRun, WorldSource, found_runs
+from archaeology.figures.words import number
 from archaeology.figures.world_positions import CELL, GRID, HEAD_DIM, NUM_HEADS, PLACES, nearness
 from archaeology.figures.world_self_and_cross import group_mass
 
@@ -166,3 +171,55 @@ def test_a_patch_looks_as_its_model_says(world_runs):
     assert data.kind is not None and data.by_chance == data.evidence.sum() / 64
     assert world_cross_patch.compute(WorldSource(source.runs, patch=0)).patch == 0
     assert world_cross_patch.compute(NOTHING) is None
+
+
+def test_answers_are_those_of_the_models_best_first(world_runs):
+    runs = found_runs(world_runs)
+    data = world_predictions.compute(WorldSource(runs, sample=5))
+    assert list(data.worlds) == ["shapes2d"]
+    found = data.worlds["shapes2d"]
+    assert [answer.recipe for answer in found.answers] == [
+        "shapes2d_place_queries",
+        "shapes2d_encoder_decoder",
+    ]
+    assert [answer.held_out for answer in found.answers] == [
+        0.9 / 4,
+        1.0 / 4,
+    ]  # of seed 0, though seed 1 is better
+    batch = Shapes2D().generate(5, 1)
+    run = next(run for run in runs if run.recipe == "shapes2d_encoder_decoder" and run.seed == 0)
+    with torch.no_grad():
+        answer = run.model(batch.pair()[0])
+    shown = found.answers[1]
+    np.testing.assert_allclose(shown.values, answer[0].movedim(0, -1), atol=1e-6)
+    assert shown.on_sample == pytest.approx(scores(batch, answer)["colour_error"].value)
+    np.testing.assert_array_equal(found.target, batch.pair()[1][0].movedim(0, -1))
+    assert f"place queries leaves {number(found.answers[0].on_sample, 2)}" in world_predictions.headline(data)
+    assert world_predictions.compute(NOTHING) is None
+
+
+def test_one_run_alone_is_shown_even_unfinished_but_not_beside_finished_ones(world_runs, tmp_path):
+    (finished,) = (run for run in found_runs(world_runs) if run.recipe == "shapes2d_place_queries")
+    for name in ("config.json", "model.safetensors", "metrics.jsonl"):
+        (tmp_path / name).write_bytes((world_runs / "encoder_decoder-0" / name).read_bytes())
+    (unfinished,) = found_runs(tmp_path)
+    alone = world_predictions.compute(WorldSource((unfinished,)))
+    assert len(alone.worlds["shapes2d"].answers) == 1
+    assert math.isnan(alone.worlds["shapes2d"].answers[0].held_out)
+    world_predictions.draw(alone)
+    both = WorldSource((unfinished, finished))
+    shown = world_predictions.compute(both).worlds["shapes2d"].answers
+    assert [answer.recipe for answer in shown] == ["shapes2d_place_queries"]
+    assert world_curves.compute(WorldSource((unfinished,))) is None
+    assert [curves.recipe for curves in world_curves.compute(both).worlds["shapes2d"]] == [finished.recipe]
+
+
+def test_variants_of_a_model_are_shown_only_alone():
+    def run(recipe):
+        return WorldRun(Path("nowhere"), recipe, "attention1d", 0)
+
+    variants = (run("shapes1d_positions_none"), run("shapes1d_mechanism_linear"))
+    alone = world_predictions.kinds_of_models(WorldSource(variants), "shapes1d")
+    assert {found.recipe for found in alone} == {found.recipe for found in variants}
+    several = world_predictions.kinds_of_models(WorldSource((*variants, run("shapes1d_gru"))), "shapes1d")
+    assert [found.recipe for found in several] == ["shapes1d_gru"]

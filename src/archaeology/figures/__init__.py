@@ -20,6 +20,7 @@ from archaeology.figures.world_cross_patch import world_cross_patch as world_cro
 from archaeology.figures.world_curves import world_curves as world_curves
 from archaeology.figures.world_masks import world_masks as world_masks
 from archaeology.figures.world_positions import world_positions as world_positions
+from archaeology.figures.world_predictions import world_predictions as world_predictions
 from archaeology.figures.world_self_and_cross import world_self_and_cross as world_self_and_cross
 from archaeology.figures.world_shapes1d import world_shapes1d as world_shapes1d
 from archaeology.figures.world_shapes2d import world_shapes2d as world_shapes2d

@@ -41,6 +41,11 @@ class WorldRun:
         """The trained model, ready to answer."""
         return load_trained(self.folder)[0]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training came to its end and was scored."""
+        return (self.folder / "run.json").is_file()
+
     def score(self, name: str) -> float:
         """What the run reached on held-out samples; NaN while it is unfinished."""
         path = self.folder / "run.json"
@@ -72,8 +77,9 @@ class WorldSource:
         ]
 
     def each(self, world: str, architectures: Sequence[str] = ()) -> list[WorldRun]:
-        """One run of each recipe, that of the lowest seed; best first, unfinished ones last."""
-        first = {run.recipe: run for run in reversed(self.of(world, architectures))}
+        """One run of each recipe, the finished one of the lowest seed; best first, unfinished ones last."""
+        found = self.of(world, architectures)
+        first = {run.recipe: run for run in sorted(found, key=lambda run: (run.is_finished, -run.seed))}
         return sorted(first.values(), key=lambda run: _lowest_first(run.score(SCORES[world])))
 
     def best(self, world: str, architectures: Sequence[str]) -> WorldRun | None:

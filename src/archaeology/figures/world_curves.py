@@ -48,17 +48,22 @@ class Curves:
 
 
 def compute(source: WorldSource) -> Curves | None:
-    """Every recipe with a run that wrote down its error; None without any."""
+    """Every recipe with a finished run that wrote down its error; None without any."""
     worlds = {}
     for world, score in SCORES.items():
         found = [
             curves
-            for recipe, runs in groupby(source.of(world), key=lambda run: run.recipe)
+            for recipe, runs in groupby(finished(source, world), key=lambda run: run.recipe)
             if (curves := _curves(recipe, list(runs), score)) is not None
         ]
         if found:
             worlds[world] = sorted(found, key=lambda curves: curves.median[-1])
     return Curves(worlds) if worlds else None
+
+
+def finished(source: WorldSource, world: str) -> list[WorldRun]:
+    """Runs that came to their end: where others stopped says nothing about their recipes."""
+    return [run for run in source.of(world) if run.is_finished]
 
 
 def _curves(recipe: str, runs: Sequence[WorldRun], score: str) -> RecipeCurves | None:

@@ -49,7 +49,9 @@ def test_schedules_rise_and_end_at_zero():
     assert rate_factor(0.5, schedule="cosine", warmup=0.0) == pytest.approx(0.5)
     for schedule in ("linear", "cosine"):
         assert rate_factor(1.0, schedule=schedule, warmup=0.1) == pytest.approx(0)
-    with pytest.raises(ValueError, match="schedule must be one of linear, cosine, constant, one_cycle, but got 'step'"):
+    with pytest.raises(
+        ValueError, match="schedule must be one of linear, cosine, constant, one_cycle, but got 'step'"
+    ):
         rate_factor(0.5, schedule="step", warmup=0.0)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -117,9 +119,10 @@ def load_state(folder: Path, learner: Learner, position: Position, runtime: Runt
     tensors = _tensors(learner)
     reader = HuggingFaceStorageReader(str(place))
     try:
+        _check_whole(place)
         with _quiet():
             load(tensors, storage_reader=reader, no_dist=runtime.world_size == 1)
-    except Exception as error:
+    except (Exception, CheckpointException) as error:
         raise ValueError(
             f"{place} must hold the whole state of this training, but cannot be read ({error}); --restart begins anew."
         ) from error
@@ -151,6 +154,13 @@ def _tensors(learner: Learner) -> dict[str, Tensor]:
     }
 
 
+def _check_whole(place: Path) -> None:
+    """Open every file, which checks its header against its length."""
+    for path in place.glob("*.safetensors"):
+        with safe_open(path, framework="pt"):
+            pass
+
+
 def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Any]:
     return {name[len(part) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{part}/")}
 
@@ -168,7 +178,7 @@ def _explained(folder: Path) -> Iterator[None]:
     """Failing to write, whatever it is called on the way, as an `OSError` that says what to do."""
     try:
         yield
-    except Exception as error:
+    except (Exception, CheckpointException) as error:
         if "No space left" not in str(error) and not isinstance(error, OSError):
             raise
         raise OSError(

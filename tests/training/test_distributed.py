@@ -1,0 +1,66 @@
+"""Two processes on one machine: they learn what one learns, and one goes on where two were stopped."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.training.specimens import tiny_training
+
+from archaeology.training.runtime import Runtime
+
+ALONE = Runtime(torch.device("cpu"))
+SCRIPT = Path(__file__).with_name("specimens.py")
+
+
+def torchrun(processes: int, folder: Path, **options) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(folder), json.dumps(options)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def largest_difference(folder: Path, model: torch.nn.Module) -> float:
+    found = load_file(folder / "final.safetensors")
+    return apart(found, model.state_dict())
+
+
+def apart(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one if one[name].numel())
+
+
+@pytest.mark.parametrize(("parallel", "optimizer"), [("ddp", "muon"), ("fsdp", "adamw"), ("fsdp", "muon")])
+def test_two_processes_equal_one_that_accumulates(tmp_path, parallel, optimizer):
+    options = {"optimizer": optimizer, "clip": 0.5, "ema": 0.9 if parallel == "ddp" else 0.0}
+    torchrun(2, tmp_path, parallel=parallel, **options)
+    alone, _ = tiny_training(None, ALONE, accumulate=2, **options)
+    assert largest_difference(tmp_path, alone) <= 1e-5
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_one_process_goes_on_where_two_were_stopped(tmp_path, parallel):
+    torchrun(2, tmp_path, parallel=parallel, stop_at=0.5)
+    resumed, taken = tiny_training(tmp_path, ALONE, parallel=parallel)
+    whole, _ = tiny_training(None, ALONE)
+    assert taken.steps == 12
+    assert apart(resumed.state_dict(), whole.state_dict()) <= 1e-5
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    with pytest.raises(
+        ValueError, match="batch_size must be a multiple of the 3 processes, but got batch_size=16"
+    ):
+        Runtime(torch.device("cpu"), 0, 3).share_of(16)

@@ -3,8 +3,14 @@
 import pytest
 import torch
 
+from archaeology.capture.checks import check_capture
+from archaeology.capture.record import capture
 from archaeology.core.errors import UnknownNameError
+from archaeology.explain.explanation import explain
 from archaeology.models import DeiT, ViT, build
+from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.load import load
+from archaeology.training.checkpoint import save_checkpoint
 
 SMALL = {"image_size": (12, 20), "num_classes": 7, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
@@ -69,3 +75,31 @@ def test_it_is_a_vit_that_pools_so():
     assert isinstance(build("deit", SMALL), DeiT)
     with pytest.raises(UnknownNameError, match="No argument of deit is called 'pooling'"):
         build("deit", {"pooling": "mean"})
+
+
+@pytest.mark.parametrize("stem", ["linear", "convolutional"])
+def test_a_run_of_it_is_a_specimen_that_can_be_captured_and_explained(tmp_path, stem):
+    model = small(stem=stem, layer_scale=0.5)
+    save_checkpoint(
+        tmp_path,
+        model,
+        architecture="deit",
+        arguments={**SMALL, "stem": stem, "layer_scale": 0.5},
+        classes=list("abcdefg"),
+        image_size=(12, 20),
+        mean=[0.5] * 3,
+        std=[0.5] * 3,
+        facts={},
+    )
+    specimen, images = load(f"run:{tmp_path}", device="cpu"), torch.rand(2, 3, 12, 20)
+    torch.testing.assert_close(specimen.predict(images), model.eval()((images - 0.5) / 0.5))
+    assert specimen.layout == TokenLayout(3, 5, ("class", "distillation"), "class_token")
+    assert specimen.target_layer == "blocks.1.norm1"
+    assert specimen.facts["readout"] == (
+        "mean of the classifier and the distillation head; maps read the class token"
+    )
+    check_capture(specimen, images)
+    record = capture(specimen, images)
+    assert record.stack("pattern").shape == (2, 2, 3, 17, 17)
+    heat = explain("rollout", record).heatmap
+    assert heat.shape == (2, 3, 5) and bool(heat.isfinite().all())

@@ -5,11 +5,11 @@ import torch
 
 from archaeology.capture.checks import check_capture
 from archaeology.capture.record import capture
-from archaeology.core.storage import write_json
 from archaeology.models import Swin, build, set_drop_path
 from archaeology.models.swin import PatchMerging
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.load import load
+from archaeology.training.checkpoint import save_checkpoint
 
 TINY = {"image_size": 16, "embed_dim": 16, "depths": (2, 1), "num_heads": (2, 4), "num_classes": 5}
 
@@ -85,21 +85,18 @@ def test_news_stays_in_its_window_until_windows_are_shifted():
 
 @pytest.fixture
 def run(tmp_path):
-    from safetensors.torch import save_file
-
     model = tiny()
-    arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in TINY.items()}
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    config = {
-        "format": 1,
-        "architecture": "swin",
-        "arguments": arguments,
-        "classes": list("abcde"),
-        "image_size": [16, 16],
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.5, 0.5, 0.5],
-    }
-    write_json(tmp_path / "config.json", config)
+    save_checkpoint(
+        tmp_path,
+        model,
+        architecture="swin",
+        arguments=TINY,
+        classes=list("abcde"),
+        image_size=(16, 16),
+        mean=[0.5] * 3,
+        std=[0.5] * 3,
+        facts={},
+    )
     return model, tmp_path
 
 

@@ -4,7 +4,7 @@
 of its own; together they answer by the mean. Differs: nothing but what `ViT` does otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archaeology.models.registry import models
@@ -20,7 +20,7 @@ class DeiT(ViT):
 
     def __init__(
         self,
-        image_size: int | tuple[int, int] = 32,
+        image_size: int | Sequence[int] = 32,
         patch_size: int = 4,
         num_classes: int = 10,
         *,

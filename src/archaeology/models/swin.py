@@ -69,7 +69,7 @@ class Swin(nn.Module):
 
     def __init__(
         self,
-        image_size: int | tuple[int, int] = 32,
+        image_size: int | Sequence[int] = 32,
         patch_size: int = 2,
         num_classes: int = 10,
         *,

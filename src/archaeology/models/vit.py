@@ -6,7 +6,7 @@ that may start as a whitening of real patches (as the first layer in `jordan2024
 its own, learns from a teacher (`touvron2021training`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class ViT(nn.Module):
 
     def __init__(
         self,
-        image_size: int | tuple[int, int] = 32,
+        image_size: int | Sequence[int] = 32,
         patch_size: int = 4,
         num_classes: int = 10,
         *,

@@ -70,10 +70,17 @@ def load_run(folder: Path, *, name: str | None = None) -> Specimen:
         std=tuple(config["std"]),
         layout=layout,
         target_layer=getattr(model, "target_layer", None) or transformer_target(model),
-        facts={"architecture": config["architecture"], **config.get("facts", {})},
+        facts={"architecture": config["architecture"], **config.get("facts", {}), **_unusual_readout(layout)},
     )
     check_output(specimen)
     return specimen
+
+
+def _unusual_readout(layout: TokenLayout | None) -> dict[str, str]:
+    """In words, a readout of two heads, for which a layout has no name."""
+    if layout is None or "distillation" not in layout.prefix:
+        return {}
+    return {"readout": "mean of the classifier and the distillation head; maps read the class token"}
 
 
 def read_config(folder: Path) -> dict[str, Any]:

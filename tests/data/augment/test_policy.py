@@ -10,16 +10,16 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
 
 from archaeology.data.augment import rand_augment, trivial_augment
+from archaeology.data.augment.operations import operated
 from archaeology.data.augment.policy import (
+    DRAWN,
     NUM_LEVELS,
-    OPERATIONS,
     WIDE,
-    operated,
     reach_of_rand_augment,
     strengths,
 )
 
-THEIR_NAMES = {name: name.title().replace("_", "") for name in OPERATIONS} | {
+THEIR_NAMES = {name: name.title().replace("_", "") for name in DRAWN} | {
     "saturation": "Color",
     "autocontrast": "AutoContrast",
 }
@@ -38,9 +38,7 @@ def some_images(batch: int, channel: int, height: int, width: int, seed: int = 0
 
 def every_draw() -> tuple[Tensor, Tensor, Tensor]:
     """All operations at all levels, both ways."""
-    grid = torch.meshgrid(
-        torch.arange(2), torch.arange(NUM_LEVELS), torch.arange(len(OPERATIONS)), indexing="ij"
-    )
+    grid = torch.meshgrid(torch.arange(2), torch.arange(NUM_LEVELS), torch.arange(len(DRAWN)), indexing="ij")
     is_negative, level, operation = (axis.flatten() for axis in grid)
     return operation, level, is_negative.bool()
 
@@ -81,8 +79,8 @@ def test_each_operation_is_pillows_at_every_strength(
     torch.testing.assert_close(images, before, rtol=0, atol=0)
     drawn = zip(images, operation.tolist(), level.tolist(), is_negative.tolist(), strict=True)
     for mine, (image, place, step, sign) in zip(ours, drawn, strict=True):
-        theirs = reference(policy, image, OPERATIONS[place], step, sign)
-        assert torch.equal(mine, theirs), (OPERATIONS[place], step, sign)
+        theirs = reference(policy, image, DRAWN[place], step, sign)
+        assert torch.equal(mine, theirs), (DRAWN[place], step, sign)
 
 
 @pytest.mark.parametrize(("num_ops", "magnitude"), [(2, 9), (3, 30), (1, 0)])
@@ -92,10 +90,10 @@ def test_rand_augment_equals_the_loop_over_images(num_ops: int, magnitude: int) 
     generator = torch.Generator().manual_seed(4)
     theirs = list(images)
     for _ in range(num_ops):
-        operation = torch.randint(0, len(OPERATIONS), (23,), generator=generator).tolist()
+        operation = torch.randint(0, len(DRAWN), (23,), generator=generator).tolist()
         sign = torch.randint(0, 2, (23,), generator=generator).tolist()
         theirs = [
-            reference("rand", image, OPERATIONS[operation[i]], magnitude, bool(sign[i]))
+            reference("rand", image, DRAWN[operation[i]], magnitude, bool(sign[i]))
             for i, image in enumerate(theirs)
         ]
     torch.testing.assert_close(ours, torch.stack(theirs), rtol=0, atol=0)
@@ -105,20 +103,20 @@ def test_trivial_augment_equals_the_loop_over_images() -> None:
     images = some_images(67, 3, 17, 13)
     ours = trivial_augment(images, torch.Generator().manual_seed(4))
     generator = torch.Generator().manual_seed(4)
-    operation = torch.randint(0, len(OPERATIONS), (67,), generator=generator).tolist()
+    operation = torch.randint(0, len(DRAWN), (67,), generator=generator).tolist()
     sign = torch.randint(0, 2, (67,), generator=generator).tolist()
     level = torch.randint(0, NUM_LEVELS, (67,), generator=generator).tolist()
     theirs = [
-        reference("trivial", image, OPERATIONS[operation[i]], level[i], bool(sign[i]))
+        reference("trivial", image, DRAWN[operation[i]], level[i], bool(sign[i]))
         for i, image in enumerate(images)
     ]
     torch.testing.assert_close(ours, torch.stack(theirs), rtol=0, atol=0)
 
 
 def test_the_fourteen_operations_are_torchvisions() -> None:
-    assert len(OPERATIONS) == 14
+    assert len(DRAWN) == 14
     for theirs in BOTH.values():
-        assert {THEIR_NAMES[name] for name in OPERATIONS} == set(theirs._AUGMENTATION_SPACE)
+        assert {THEIR_NAMES[name] for name in DRAWN} == set(theirs._AUGMENTATION_SPACE)
 
 
 def test_all_operations_strengths_and_ways_are_equally_likely() -> None:
@@ -176,7 +174,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"magnitude must be a step from 0 to 30, but got magnitude=31"):
         rand_augment(images, torch.Generator(), magnitude=31)
     with pytest.raises(
-        ValueError, match=r"images must have 1 or 3 channels, but got 2; leave the policy out"
+        ValueError, match=r"images must have 1 or 3 channels, but got 2; leave colours and policy out"
     ):
         trivial_augment(images[:, :2], torch.Generator())
     with pytest.raises(ValueError, match=r"less than 8192 pixels high and wide, but got 8192x1; resize them"):

@@ -5,7 +5,7 @@ fused, so that all devices agree.
 """
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.core.shapes import PixelImage
@@ -14,7 +14,10 @@ from archaeology.data.augment.levels import grey
 
 def saturation(images: PixelImage, factor: Float[Tensor, " batch"]) -> PixelImage:
     """0 is grey, 1 changes nothing, above 1 is more colourful; images of one channel stay as they are."""
-    return images if images.shape[1] == 1 else _away_from(grey(images).float(), images, factor)
+    if images.shape[1] == 1:
+        return images
+    levels = images.float()
+    return _away_from(grey(levels), levels, factor)
 
 
 def sharpness(images: PixelImage, factor: Float[Tensor, " batch"]) -> PixelImage:
@@ -22,7 +25,7 @@ def sharpness(images: PixelImage, factor: Float[Tensor, " batch"]) -> PixelImage
     if min(images.shape[2:]) < 3:
         return images
     result = images.clone()
-    inner = images[:, :, 1:-1, 1:-1]
+    inner = images[:, :, 1:-1, 1:-1].float()
     result[:, :, 1:-1, 1:-1] = _away_from(_smoothed(images), inner, factor)
     return result
 
@@ -62,8 +65,10 @@ def _smoothed(images: PixelImage) -> Float[Tensor, "batch channel rows columns"]
 
 
 def _away_from(
-    base: Shaped[Tensor, "batch _ height width"], images: PixelImage, factor: Float[Tensor, " batch"]
+    base: Float[Tensor, "batch _ height width"],
+    levels: Float[Tensor, "batch channel height width"],
+    factor: Float[Tensor, " batch"],
 ) -> PixelImage:
-    """Pixels moved away from `base` (factor above 1) or towards it (below 1), rounded down."""
-    scaled = (images - base).mul_(factor.float().to(images.device)[:, None, None, None])
+    """`levels`, overwritten, moved away from `base` (factor above 1) or towards it (below 1), rounded down."""
+    scaled = levels.sub_(base).mul_(factor.float().to(base.device)[:, None, None, None])
     return scaled.add_(base).clamp_(0, 255).to(torch.uint8)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from archaeology.core.shapes import PixelImage
+from archaeology.core.shapes import Image, PixelImage
 
 Table = UInt8[Tensor, "batch #channel 256"]
 """The channel axis is 1 where all channels share a table."""
@@ -29,7 +29,7 @@ def brightness(images: PixelImage, factor: Float[Tensor, " batch"]) -> Table:
 
 def contrast(images: PixelImage, factor: Float[Tensor, " batch"]) -> Table:
     """0 is the image's mean grey everywhere, 1 changes nothing, above 1 moves away from it."""
-    levels = grey(images)
+    levels = grey(images.float())
     count = max(1, levels[0].numel()) if len(levels) else 1
     total = levels.sum((1, 2, 3), dtype=torch.int64)
     return _away_from((2 * total + count) // (2 * count), factor)
@@ -71,12 +71,19 @@ def equalize(images: PixelImage, _: Float[Tensor, " batch"] | None = None) -> Ta
     return torch.where(step > 0, spread, _levels(images)).to(torch.uint8)
 
 
-def grey(images: PixelImage) -> Int[Tensor, "batch 1 height width"]:
-    """Brightness of each pixel as the eye weighs it, 0 to 255, rounded (ITU-R 601, in 65536ths)."""
-    if images.shape[1] == 1:
-        return images.int()
-    red, green, blue = images.int().split(1, dim=1)
-    return (red * 19595).add_(green * 38470).add_(blue * 7471).add_(1 << 15) >> 16
+def grey(levels: Image) -> Float[Tensor, "batch 1 height width"]:
+    """Brightness of each pixel as the eye weighs it (ITU-R 601), rounded.
+
+    Every number on the way is whole and below 2**24, so single precision is exact on every device.
+
+    Args:
+        levels: Whole numbers from 0 to 255, of one or three channels.
+    """
+    if levels.shape[1] == 1:
+        return levels
+    red, green, blue = levels.split(1, dim=1)
+    weighed = (red * 19595).add_(green, alpha=38470).add_(blue, alpha=7471)
+    return weighed.add_(1 << 15).div_(1 << 16).floor_()
 
 
 def _levels(images: PixelImage) -> Int[Tensor, "256"]:

@@ -18,7 +18,7 @@ from archaeology.data.augment.geometry import Size
 from archaeology.data.augment.operations import OPERATIONS, Strength, operated
 
 NUM_LEVELS = 31
-NUM_DRAWN = OPERATIONS.index("hue")  # the policies know no change of hue
+DRAWN = OPERATIONS[: OPERATIONS.index("hue")]  # the policies know no change of hue
 FACTORS = ("brightness", "contrast", "saturation", "sharpness")  # 1 changes nothing
 
 
@@ -73,7 +73,7 @@ def rand_augment(
         raise ValueError(f"magnitude must be a step from 0 to {NUM_LEVELS - 1}, but got {magnitude=}.")
     reach = reach_of_rand_augment((images.shape[2], images.shape[3]))
     for _ in range(num_ops):
-        operation = whole(0, NUM_DRAWN - 1, (len(images),), generator)
+        operation = whole(0, len(DRAWN) - 1, (len(images),), generator)
         is_negative = whole(0, 1, (len(images),), generator).bool()
         level = torch.full_like(operation, magnitude)
         images = operated(images, operation, strengths(reach, operation, level, is_negative))
@@ -87,7 +87,7 @@ def trivial_augment(images: PixelImage, generator: torch.Generator) -> PixelImag
         images: Of one or three channels; not changed.
         generator: Decides; one on the CPU gives the same result for images on any device.
     """
-    operation = whole(0, NUM_DRAWN - 1, (len(images),), generator)
+    operation = whole(0, len(DRAWN) - 1, (len(images),), generator)
     is_negative = whole(0, 1, (len(images),), generator).bool()
     level = whole(0, NUM_LEVELS - 1, (len(images),), generator)
     return operated(images, operation, strengths(WIDE, operation, level, is_negative))

@@ -81,6 +81,68 @@ def zoo_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def profile_run(tmp_path_factory):
+    """Three specimens and three patch sizes, whose numbers are made up; one batch was skipped, one has no memory."""
+    from archaeology.core.storage import write_json
+    from archaeology.profiling.config import ProfileConfig
+    from archaeology.profiling.directory import DOCUMENT, SCHEMA_VERSION, ProfileRun
+
+    def cost(batch, milliseconds, mebibytes):
+        return {
+            "batch": batch,
+            "milliseconds": milliseconds,
+            "low": 0.9 * milliseconds,
+            "high": 1.2 * milliseconds,
+            "images_per_second": 1e3 * batch / milliseconds,
+            "mebibytes": mebibytes,
+            "rounds": 5,
+        }
+
+    def profile(name, kind, gigaflops, share, costs, patch_size=None, tokens=None):
+        flops = int(gigaflops * 1e9)
+        return {
+            "name": name,
+            "spec": f"timm:{name}",
+            "kind": kind,
+            "image_size": [224, 224],
+            "patch_size": patch_size,
+            "tokens": tokens,
+            "parameters": 22_000_000,
+            "weight_mebibytes": 84.0,
+            "flops": flops,
+            "pair_flops": int(share * flops),
+            "formula_flops": flops if tokens else None,
+            "costs": costs,
+        }
+
+    profiles = [
+        profile(
+            "vit_small", "transformer", 9.2, 0.08, [cost(1, 70.0, 3.0), cost(64, 4000.0, 190.0)], tokens=197
+        ),
+        profile("swin_tiny", "transformer", 9.0, 0.04, [cost(1, 110.0, 0.2), cost(64, 7000.0, None)]),
+        profile("resnet50", "convolutional", 8.2, 0.0, [cost(1, 80.0, 12.0)]),
+    ]
+    for size, tokens, gigaflops, share, milliseconds in (
+        (4, 3137, 314.0, 0.58, 4000.0),
+        (8, 785, 45.0, 0.25, 500.0),
+        (16, 197, 9.2, 0.08, 100.0),
+    ):
+        costs = [cost(1, milliseconds, tokens / 60)]
+        name = f"vit_small, patch {size}"
+        profiles.append(profile(name, "transformer", gigaflops, share, costs, size, tokens))
+    folder = tmp_path_factory.mktemp("runs") / "profile"
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "config": ProfileConfig(out=folder).model_dump(mode="json"),
+        "device": "cpu",
+        "machine": "made-up processor",
+        "profiles": profiles,
+    }
+    write_json(folder / DOCUMENT, document)
+    return ProfileRun(folder)
+
+
+@pytest.fixture(scope="session")
 def world_runs(tmp_path_factory):
     """A folder of small encoder-decoders, not trained, whose curves are made up: error e / (1 + n) after n epochs."""
     import torch
@@ -117,10 +179,10 @@ def world_runs(tmp_path_factory):
 
 
 @pytest.fixture
-def source_of(small_run, zoo_run, world_runs):
+def source_of(small_run, zoo_run, world_runs, profile_run):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
-    from archaeology.figures import world_figures
+    from archaeology.figures import profile_figures, world_figures
     from archaeology.figures._world_source import WorldSource, found_runs
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
@@ -128,6 +190,8 @@ def source_of(small_run, zoo_run, world_runs):
     def find(name):
         if name in world_figures:
             return WorldSource(found_runs(world_runs))
+        if name in profile_figures:
+            return profile_run
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

@@ -8,13 +8,17 @@ import pytest
 
 import archaeology.figures
 from archaeology.dig.directory import RunDirectory
-from archaeology.figures import figures, svg_text, world_figures, zoo_figures
+from archaeology.figures import figures, profile_figures, svg_text, world_figures, zoo_figures
 
 NEED_LABELS = {"accuracy", "failure_types", "ablation_accuracy", "ablation_loss", "ablation_against_entropy"}
 FOLDER = Path(archaeology.figures.__file__).parent
 SHARED = {"__init__", "drawing", "files", "svg", "words"}
 OF_A_RECIPE = {"head_pattern"}  # tested with its recipe
-EVERY = {name: registry.get(name) for registry in (figures, zoo_figures, world_figures) for name in registry}
+EVERY = {
+    name: registry.get(name)
+    for registry in (figures, zoo_figures, world_figures, profile_figures)
+    for name in registry
+}
 
 
 def test_every_file_is_registered_under_its_name_and_exported():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from archaeology.core.storage import write_json
-from archaeology.figures import figures, world_figures, zoo_figures
+from archaeology.figures import figures, profile_figures, world_figures, zoo_figures
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py and test_worlds.py have their properties
@@ -27,7 +27,7 @@ NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py and test_worlds
 }
 EVERY = {
     name: registry.get(name)
-    for registry in (figures, zoo_figures, world_figures)
+    for registry in (figures, zoo_figures, world_figures, profile_figures)
     for name in registry
     if name not in NOT_KEPT
 }

@@ -172,3 +172,33 @@ def test_expected_failures_are_products_of_both_error_rates():
 def test_the_dependence_of_failures_is_judged_by_its_interval(odds, says):
     found = json.loads(json.dumps({"failures": failures(*odds)}))
     assert says in failure_types.headline(failure_types.compute(FakeRun(found)))
+
+
+def test_growth_of_small_patches_is_told_in_factors(profile_run):
+    from archaeology.figures import profile_patch_size
+
+    data = profile_patch_size.compute(profile_run)
+    assert data.patch_sizes == [16, 8, 4] and data.tokens == [197, 785, 3137]
+    assert data.pair_shares == pytest.approx([0.08, 0.25, 0.58])
+    assert profile_patch_size.headline(data).startswith(
+        "From patches of 16 to 4 pixels: 16 times the tokens, 34 times the FLOPs, 40 times the time, "
+        "16 times the memory; products"
+    )
+    data.milliseconds[0] = float("nan")
+    assert "the time" not in profile_patch_size.headline(data)
+
+
+def test_who_is_fastest_is_told_only_where_it_is_clear(profile_run):
+    from archaeology.figures import profile_specimens
+    from archaeology.figures.profile_specimens import _leader
+
+    data = profile_specimens.compute(profile_run)
+    assert profile_specimens.headline(data) == (
+        "FLOPs differ by a factor of 1.12, the time of 1 image by 1.57, the time of 64 images by 1.75; "
+        "1 image: vit_small is fastest, 1.14 times resnet50, 64 images: vit_small is fastest, 1.75 times swin_tiny."
+    )
+    assert _leader({"a": 10.4, "b": 10.0}) == "b and a alike"
+    assert data.quantities[3].values == [70, 110, 80] and data.quantities[3].high[0] == pytest.approx(84)
+    rows = profile_specimens.table(data).rows
+    assert [row[0] for row in rows] == ["vit_small"] * 2 + ["swin_tiny"] * 2 + ["resnet50"]
+    assert [row[4] for row in rows] == ["3.00", "190", "< 1", "\u2013", "12.0"]

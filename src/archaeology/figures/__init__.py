@@ -9,12 +9,15 @@ from archaeology.figures.class_token_mass import class_token_mass as class_token
 from archaeology.figures.distance import distance as distance
 from archaeology.figures.drawing import Drawing as Drawing
 from archaeology.figures.drawing import figures as figures
+from archaeology.figures.drawing import profile_figures as profile_figures
 from archaeology.figures.drawing import world_figures as world_figures
 from archaeology.figures.drawing import zoo_figures as zoo_figures
 from archaeology.figures.entropy import entropy as entropy
 from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.files import save_figure as save_figure
 from archaeology.figures.participation import participation as participation
+from archaeology.figures.profile_patch_size import profile_patch_size as profile_patch_size
+from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
 from archaeology.figures.svg import svg_text as svg_text
 from archaeology.figures.world_cross_patch import world_cross_patch as world_cross_patch
 from archaeology.figures.world_curves import world_curves as world_curves

@@ -49,3 +49,4 @@ class Drawing(Generic[Source, Numbers]):
 figures: Registry[Drawing] = Registry("figure")  # of a dig; the report shows them all
 zoo_figures: Registry[Drawing] = Registry("figure of the zoo")
 world_figures: Registry[Drawing] = Registry("figure of the worlds")  # `archaeology figures` draws them
+profile_figures: Registry[Drawing] = Registry("figure of a profile")

@@ -7,6 +7,7 @@ from archaeology.models.decoder import Decoder as Decoder
 from archaeology.models.deit import DeiT as DeiT
 from archaeology.models.drop_path import DropPath as DropPath
 from archaeology.models.drop_path import set_drop_path as set_drop_path
+from archaeology.models.efficientvit import EfficientViT as EfficientViT
 from archaeology.models.encoder_decoder import EncoderDecoder as EncoderDecoder
 from archaeology.models.experts import MixtureOfExperts as MixtureOfExperts
 from archaeology.models.fully_connected import FullyConnected as FullyConnected

@@ -125,7 +125,7 @@ def renamed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         name: As for `from_timm`.
-        tensors: `model.state_dict()` of timm's model, or what its safetensors file holds.
+        tensors: `model.state_dict()` of timm's model; files of old may name parts otherwise, which timm mends.
 
     Raises:
         UnknownNameError: As `from_timm`.

@@ -50,7 +50,9 @@ def is_plainly_causal(problem: Problem) -> bool:
 
 def joined(problem: Problem) -> Tensor | None:
     """Mask and bias as the one matrix that PyTorch takes."""
-    mask, bias = None if problem.allows_all() else problem.dense_mask, problem.dense_bias
+    mask = None if problem.allows_all() else problem.dense_mask
+    # Asked only where there is one: before Python 3.12, cached properties lock, which breaks compiled graphs apart.
+    bias = None if problem.bias is None else problem.dense_bias
     if bias is None:
         return mask
     return bias if mask is None else torch.where(mask, bias, float("-inf"))

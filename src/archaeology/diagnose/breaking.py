@@ -42,6 +42,6 @@ def error(case: Case) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "error",
             f"it broke at step {failure.get('step')}: {message}",
-            "mend what the message names; the same command with --resume goes on from the last checkpoint",
+            "mend what the message names; the same command then goes on from the last state it saved",
             {"step": failure.get("step"), "message": message},
         )

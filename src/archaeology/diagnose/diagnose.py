@@ -105,11 +105,10 @@ def _look(run: RunHistory, data: str | None) -> tuple[tuple[AttentionLayer, ...]
 def _look_at_examples(run: RunHistory) -> tuple[tuple[AttentionLayer, ...], str]:
     model, recipe = load_trained(run.folder)
     assert isinstance(recipe, StreamRecipe)
-    examples, _ = next(iter(recipe.stream(int(run.facts.get("seed") or 0), NUM_EXAMPLES)))
-    layers = look_at(model, lambda: model(examples))
+    layers = look_at(model, lambda: recipe.score(model, NUM_EXAMPLES))
     if not layers:
         return (), "the model does not attend, so attention was not looked at"
-    return layers, f"attention was looked at on {len(examples)} made-up examples"
+    return layers, f"attention was looked at on {NUM_EXAMPLES} made-up examples"
 
 
 def _place_of(described: Any) -> tuple[str | None, str | None]:

@@ -35,7 +35,7 @@ def underfitting(case: Case) -> Iterator[Diagnosis]:
     if images < FEW_IMAGES:
         few.append(f"there are only {images:,} training images")
         remedies.append(
-            "start from a trained model or a teacher (--from, --distill), or take a convolutional network"
+            "start from a trained model, learn from a teacher, or take a convolutional network"
         )
     yield Diagnosis(
         "underfitting",

@@ -17,7 +17,7 @@ def save(folder, architecture, arguments):
     torch.nn.init.normal_(model.head.weight)
     save_checkpoint(
         folder,
-        model,
+        model.state_dict(),
         architecture=architecture,
         arguments=arguments,
         classes=SHAPE_NAMES,

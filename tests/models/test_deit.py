@@ -82,7 +82,7 @@ def test_a_run_of_it_is_a_specimen_that_can_be_captured_and_explained(tmp_path, 
     model = small(stem=stem, layer_scale=0.5)
     save_checkpoint(
         tmp_path,
-        model,
+        model.state_dict(),
         architecture="deit",
         arguments={**SMALL, "stem": stem, "layer_scale": 0.5},
         classes=list("abcdefg"),

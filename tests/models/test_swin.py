@@ -88,7 +88,7 @@ def run(tmp_path):
     model = tiny()
     save_checkpoint(
         tmp_path,
-        model,
+        model.state_dict(),
         architecture="swin",
         arguments=TINY,
         classes=list("abcde"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from archaeology.cli.main import main
-from archaeology.figures import head_pattern
+from archaeology.figures.head_pattern import mean_pattern
 from archaeology.models.reverser import SequenceReverser
 from archaeology.recipes import load_trained, recipes, run_recipe
 from archaeology.recipes.reverse_sequence import draw, held_out, score
@@ -59,19 +59,19 @@ def test_scores_are_those_of_loops():
             assert float(scores[f"anti-diagonal mass of head {head}"].part[number]) == pytest.approx(mass)
 
 
-def test_command_prints_the_mass_and_draws_head_0(tmp_path, capsys):
+def test_command_prints_the_mass_and_draws_a_head(tmp_path, capsys):
     assert (
         main(["train", "reverse_sequence", "--epochs", "0.02", "--threads", "1", "--out", str(tmp_path)]) == 0
     )
     said = capsys.readouterr().out
     assert "10 steps in" in said and "mse" in said and "promised mse at most 0.01: MISSED" in said
     assert "anti-diagonal mass of head 0" in said
-    assert (tmp_path / "head_0.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "head_0.svg").read_text().count("<svg") == 1
-    picture = head_pattern.compute(tmp_path, head=2)
+    assert (tmp_path / "head_pattern.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "head_pattern.svg").read_text().count("<svg") == 1
+    picture = mean_pattern(tmp_path, head=2)
     assert picture.weight.shape == (10, 10) and picture.weight.sum(axis=1) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match=r"head must lie in 0\.\.3, but got 4"):
-        head_pattern.compute(tmp_path, head=4)
+        mean_pattern(tmp_path, head=4)
 
 
 def test_json_is_one_document(tmp_path, capsys):

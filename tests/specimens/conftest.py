@@ -25,7 +25,7 @@ def _save(folder: Path, architecture: str = "vit", weights: str = "float32", **c
             torch.nn.init.normal_(parameter, std=0.2)
     save_checkpoint(
         folder,
-        model,
+        model.state_dict(),
         architecture=architecture,
         arguments=arguments,
         classes=["ant", "bee", "cat", "dog", "eel"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.specimens import tiny_training
+from tests.training.specimens import tiny_model, tiny_training
 
 from archaeology.training.runtime import Runtime
 
@@ -32,31 +32,43 @@ def torchrun(processes: int, folder: Path, **options) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def largest_difference(folder: Path, model: torch.nn.Module) -> float:
-    found = load_file(folder / "final.safetensors")
-    return apart(found, model.state_dict())
-
-
 def apart(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one if one[name].numel())
 
 
-@pytest.mark.parametrize(("parallel", "optimizer"), [("ddp", "muon"), ("fsdp", "adamw"), ("fsdp", "muon")])
-def test_two_processes_equal_one_that_accumulates(tmp_path, parallel, optimizer):
-    options = {"optimizer": optimizer, "clip": 0.5, "ema": 0.9 if parallel == "ddp" else 0.0}
+@pytest.mark.parametrize(
+    ("parallel", "optimizer", "apart_by"),
+    [
+        ("ddp", "muon", 1e-5),
+        ("fsdp", "adamw", 1e-5),
+        (
+            "fsdp",
+            "muon",
+            5e-3,
+        ),  # its orthogonalisation is in bfloat16, and split matrices take another path there
+    ],
+)
+def test_two_processes_equal_one_that_accumulates(tmp_path, parallel, optimizer, rate, apart_by):
+    options = {
+        "optimizer": optimizer,
+        "learning_rate": rate,
+        "clip": 0.5,
+        "ema": 0.9 if parallel == "ddp" else 0.0,
+    }
     torchrun(2, tmp_path, parallel=parallel, **options)
     alone, _ = tiny_training(None, ALONE, accumulate=2, **options)
-    assert largest_difference(tmp_path, alone) <= 1e-5
+    assert apart(load_file(tmp_path / "final.safetensors"), alone.state_dict()) <= apart_by
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_one_process_goes_on_where_two_were_stopped(tmp_path, parallel):
-    torchrun(2, tmp_path, parallel=parallel, stop_at=0.5)
-    resumed, taken = tiny_training(tmp_path, ALONE, parallel=parallel)
-    whole, _ = tiny_training(None, ALONE)
+    torchrun(2, tmp_path, parallel=parallel, stop_at=0.5, learning_rate=1e-4)
+    resumed, taken = tiny_training(tmp_path, ALONE, parallel=parallel, learning_rate=1e-4)
+    whole, _ = tiny_training(None, ALONE, learning_rate=1e-4)
     assert taken.steps == 12
     assert apart(resumed.state_dict(), whole.state_dict()) <= 1e-5
+    assert apart(resumed.state_dict(), tiny_model().state_dict()) > 1e-4  # so it did learn
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():

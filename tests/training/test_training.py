@@ -183,7 +183,7 @@ def test_checkpoint_holds_tensors_config_and_card(tmp_path):
     model = ConvNet(17, 2, widths=(8,))
     save_checkpoint(
         tmp_path / "run",
-        model,
+        model.state_dict(),
         architecture="convnet",
         arguments={"image_size": 17, "num_classes": 2, "widths": (8,)},
         classes=["cat", "dog"],

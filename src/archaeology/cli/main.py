@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from archaeology.core.errors import TrainingFailedError
 from archaeology.core.registry import unknown_name
 
 COMMANDS = {
     "dig": "compare a vision transformer with a CNN on the same images, and write a report",
     "train": "train a recipe into a checkpoint folder",
     "report": "write the report of a finished dig again",
+    "figures": "draw the figures of the synthetic worlds, from trained runs",
+    "profile": "parameters, FLOPs, memory and speed of specimens, side by side",
     "zoo": "table of all attention mechanisms; measure and draw them here",
-    "list": "name what there is: specimens, recipes, data, explanations",
-    "doctor": "say what is wrong with this installation, and how to mend it",
+    "list": "name what there is: specimens, recipes, worlds, data, figures",
+    "doctor": "say what is wrong with a training run or this installation, and how to mend it",
 }
 EXAMPLE = "archaeology dig --vit timm:vit_base_patch16_224 --cnn torchvision:resnet50 --data folder:photos/"
 
@@ -62,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"archaeology: {explained(error)}", file=sys.stderr)
         return 2
+    except TrainingFailedError as error:
+        print(f"archaeology: {error} (`archaeology doctor` on the run's folder says more.)", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "archaeology: stopped; what was finished is kept, the same command goes on from there.",

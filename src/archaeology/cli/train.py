@@ -1,18 +1,25 @@
 """`archaeology train RECIPE`: from a recipe's name to a checkpoint folder."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
 from archaeology.cli.arguments import parsed
+from archaeology.cli.overrides import Overrides, given
 from archaeology.core.storage import json_text
 
 
 class TrainArguments(BaseModel):
-    """Train a recipe; whatever is not given here is as the recipe says."""
+    """Train a recipe; whatever is not given here is as the recipe says.
+
+    A training that was stopped goes on when the same command is given again. Many devices:
+    torchrun --nproc-per-node N -m archaeology train RECIPE.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,18 +28,21 @@ class TrainArguments(BaseModel):
     data: str | None = Field(
         default=None, description="where the images are, e.g. parquet:cifar10/; None asks by name"
     )
-    epochs: float | None = Field(default=None, gt=0, description="passes over the training images")
-    budget: str | None = Field(default=None, description="wall time, e.g. 10m; the schedule ends with it")
-    batch_size: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0)
-    seed: int | None = Field(default=None, ge=0)
-    device: str | None = Field(default=None, description="auto, cpu, cuda, cuda:N or mps")
-    dtype: str | None = Field(default=None, description="auto, float32, bfloat16 or float16")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads")
-    weights: Literal["float32", "bfloat16"] | None = Field(
-        default=None, description="precision of the saved weights"
+    start: str | None = Field(
+        default=None, description="a model of ours whose weights to start from: run:FOLDER, bundled:NAME"
     )
-    tensorboard: bool = Field(default=False, description="also write TensorBoard files (extra: track)")
+    teacher: str | None = Field(
+        default=None, description="a specimen to learn from; also say --distill soft or hard"
+    )
+    config: Overrides = Field(default_factory=Overrides)
+    track: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = Field(
+        default=(),
+        description="trackers beside metrics.jsonl (extra: track); nothing is sent unless they are told to",
+    )
+    overfit_one_batch: bool = Field(
+        default=False, description="only check that the model can learn one batch by heart, and train nothing"
+    )
+    restart: bool = Field(default=False, description="throw away what --out holds and begin anew")
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print the result as JSON"
     )
@@ -43,14 +53,22 @@ def run(words: Sequence[str]) -> int:
     arguments = parsed(TrainArguments, "train", words)
     from archaeology.recipes import run_recipe
 
-    ours = {"recipe", "out", "data", "tensorboard", "json_"}
-    overrides = {
-        name: value for name, value in arguments.model_dump(exclude=ours).items() if value is not None
-    }
+    overrides = given(arguments.config)
+    if arguments.overfit_one_batch:
+        return check(arguments, overrides)
     out = arguments.out or Path("runs") / arguments.recipe
     result = run_recipe(
-        arguments.recipe, out, overrides=overrides, data=arguments.data, tensorboard=arguments.tensorboard
+        arguments.recipe,
+        out,
+        overrides=overrides,
+        data=arguments.data,
+        track=arguments.track,
+        teacher=arguments.teacher,
+        origin=arguments.start,
+        restart=arguments.restart,
     )
+    if int(os.environ.get("RANK", "0")) > 0:  # one of many processes speaks for all
+        return 0
     draw_figure(arguments.recipe, out)
     if arguments.json_:
         print(json_text({"run": str(out), **result.numbers()}), end="")
@@ -60,11 +78,26 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
+def check(arguments: TrainArguments, overrides: dict[str, Any]) -> int:
+    """Learn one batch by heart, and say how fast that went."""
+    from archaeology.recipes.check import check_recipe
+
+    found = check_recipe(arguments.recipe, overrides=overrides, data=arguments.data, origin=arguments.start)
+    print(json_text(asdict(found)) if arguments.json_ else f"{found.sentence()}\n", end="")
+    return 0
+
+
 def draw_figure(recipe: str, out: Path) -> None:
     """Draw what the recipe says shows what was learned, if anything, into the run's folder."""
-    from archaeology.recipes import recipes
+    from archaeology.recipes import StreamRecipe, recipes
 
-    if getattr(recipes.get(recipe)(), "figure", None) == "head_pattern":
-        from archaeology.figures import head_pattern, save_figure
+    made = recipes.get(recipe)()
+    if not isinstance(made, StreamRecipe) or made.figure is None:
+        return
+    from archaeology.figures import save_figure, world_figures
+    from archaeology.figures._world_source import WorldSource, found_runs
 
-        save_figure(head_pattern.draw(head_pattern.compute(out)), out, "head_0")
+    drawing = world_figures.get(made.figure)
+    numbers = drawing.compute(WorldSource(found_runs(out)))
+    if numbers is not None:
+        save_figure(drawing.draw(numbers), out, drawing.name)

@@ -27,7 +27,7 @@ class SelfCheckError(RuntimeError):
     """A capture that does not reproduce the model, so no false picture is drawn; names the layer."""
 
 
-class TrainingFailure(RuntimeError):
+class TrainingFailedError(RuntimeError):
     """A training that cannot go on; `facts` are what `failure.json` of its run holds."""
 
     def __init__(self, message: str, facts: Mapping[str, Any]) -> None:
@@ -35,9 +35,9 @@ class TrainingFailure(RuntimeError):
         self.facts = {**facts, "message": message}
 
 
-class NonFiniteLossError(TrainingFailure, FloatingPointError):
+class NonFiniteLossError(TrainingFailedError, FloatingPointError):
     """The loss is infinite or not a number."""
 
 
-class OutOfMemoryError(TrainingFailure):
+class OutOfMemoryError(TrainingFailedError):
     """Memory ran out in a step; the message says which batch would fit."""

@@ -15,11 +15,12 @@ from archaeology.data.worlds.ratio import Ratio
 SCORED_AT_ONCE = 50
 
 
-def stream_of(world: Callable[[int], Any]) -> Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]:
+def stream_of(world: Callable[[int], Any]) -> Callable[[int, int, int], Iterator[tuple[Tensor, Tensor]]]:
     """The stream of a recipe on a world that is made from a seed."""
 
-    def stream(seed: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return (batch.pair() for batch in world(seed + 1).batches(batch_size))
+    def stream(seed: int, batch_size: int, skipped: int) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = world(seed + 1).batches(batch_size, start=skipped * batch_size)
+        return (batch.pair() for batch in batches)
 
     return stream
 

@@ -28,7 +28,9 @@ class Recipe:
             train on, several sets laid end to end.
         test_images: Likewise, what the promised accuracy is measured on.
         start: Called once with the fresh model, some normalised training images and a generator, to set weights
-            that depend on data.
+            that depend on data; not called where weights come from a specimen.
+        origin: A specimen whose weights it starts from; None for fresh ones.
+        teacher: A specimen that it learns from, if its configuration says to distill.
     """
 
     architecture: str
@@ -39,6 +41,8 @@ class Recipe:
     training_images: Callable[[str | None], tuple[DecodedImages, ...]]
     test_images: Callable[[str | None], DecodedImages]
     start: Callable[[nn.Module, Tensor, torch.Generator], None]
+    origin: str | None = None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class StreamRecipe:
     Attributes:
         architecture: A registered model.
         arguments: What to build it with.
-        stream: From a seed and a batch size to (input, target) pairs without end, never those that are scored.
+        stream: From a seed, a batch size and a number of batches to skip to (input, target) pairs without end, never
+            those that are scored.
         steps: Optimizer steps of an epoch, after which the model is looked at.
         config: How to train; the command line may override fields.
         score: Scores of a model on this many held-out examples, always the same ones.
@@ -82,7 +87,7 @@ class StreamRecipe:
 
     architecture: str
     arguments: Mapping[str, Any]
-    stream: Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
+    stream: Callable[[int, int, int], Iterator[tuple[Tensor, Tensor]]]
     steps: int
     config: TrainConfig
     score: Callable[[nn.Module, int], Mapping[str, Ratio]]

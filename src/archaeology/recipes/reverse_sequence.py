@@ -1,6 +1,7 @@
 """The smallest thing that attention alone can do: say ten random vectors backwards."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -37,21 +38,20 @@ def reverse_sequence() -> StreamRecipe:
     )
 
 
-def stream(seed: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def stream(seed: int, batch_size: int, skipped: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Sequences for training, and the same backwards."""
-    generator = torch_generator(seed, "training sequences")
-    while True:
-        yield draw(batch_size, generator)
+    for number in count(skipped):
+        yield draw(batch_size, torch_generator(seed, "training sequences", number))
 
 
-def held_out(count: int) -> tuple[Tensor, Tensor]:
+def held_out(number: int) -> tuple[Tensor, Tensor]:
     """Sequences that are never trained on."""
-    return draw(count, torch_generator(0, "test sequences"))
+    return draw(number, torch_generator(0, "test sequences"))
 
 
-def draw(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Sequences of independent normal vectors, and the same backwards."""
-    sequences = torch.randn(count, NUM_TOKENS, EMBED_DIM, generator=generator)
+    sequences = torch.randn(number, NUM_TOKENS, EMBED_DIM, generator=generator)
     return sequences, sequences.flip(1)
 
 

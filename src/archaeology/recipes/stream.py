@@ -1,25 +1,28 @@
 """Run a recipe on made-up examples: train, save, load what was saved and score that on examples never trained on."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archaeology.core.intervals import Interval, bootstrap_ratio
 from archaeology.core.provenance import provenance
 from archaeology.core.storage import json_text, read_json, read_tensors, write_json, write_tensors, write_text
 from archaeology.data.worlds.ratio import Ratio
 from archaeology.models.registry import build
+from archaeology.recipes.folder import DONE, RunOptions, forget_state, tracking
 from archaeology.recipes.recipe import StreamRecipe, recipes
 from archaeology.specimens.run import fill
 from archaeology.training.checkpoint import DTYPES
 from archaeology.training.config import TrainConfig
 from archaeology.training.loop import train
-from archaeology.training.trackers import open_trackers
+from archaeology.training.runtime import Runtime, full_state
 
 FORMAT, TASK = 1, "stream"
 NUM_TEST, NUM_GLANCE = 1_000, 200
@@ -67,48 +70,49 @@ class StreamResult:
 
 
 def run_stream(
-    name: str,
-    recipe: StreamRecipe,
-    config: TrainConfig,
-    out: Path,
-    *,
-    data: str | None,
-    tensorboard: bool,
+    name: str, recipe: StreamRecipe, config: TrainConfig, out: Path, options: RunOptions, runtime: Runtime
 ) -> StreamResult:
-    """Train `recipe` into the folder `out`.
+    """Train `recipe` into the folder `out`; every process must call this, the main one writes.
 
     Raises:
-        ValueError: If `data` is given: the examples are made up.
+        ValueError: If data, a teacher or an origin is given: the examples are made up, and so is the model.
     """
-    if data is not None:
-        raise ValueError(f"the examples of {name} are made up, so --data must be left out, but got {data!r}.")
+    for option in ("data", "teacher", "origin"):
+        if (given := getattr(options, option)) is not None:
+            raise ValueError(
+                f"the examples of {name} are made up, so --{option} must be left out, but got {given!r}."
+            )
     torch.manual_seed(config.seed)  # initial weights
     model = build(recipe.architecture, recipe.arguments)
     record = provenance(config.seed, recipe=name, config=config.model_dump())
     facts = {"recipe": name, "command": record["command"], "seed": config.seed}
-    stream = recipe.stream(config.seed, config.batch_size)
-    tracked = {**facts, "config": record["config"]}
-    trackers = open_trackers(out, ["tensorboard"] if tensorboard else [], facts=tracked)
+
+    def save(**more: Any) -> None:
+        state = full_state(model)
+        if runtime.is_main:
+            save_trained(out, recipe, state, config, {**facts, **more})
+        runtime.wait()
 
     def after_epoch(epoch: int) -> dict[str, float]:
-        save_trained(out, recipe, model, config, {**facts, "state": f"unfinished, after {epoch + 1} epochs"})
+        save(state=f"unfinished, after {epoch + 1} epochs")
         return {key: ratio.value for key, ratio in scores_of(recipe, model, NUM_GLANCE).items()}
 
     started = time.process_time()
-    trained = train(
-        model,
-        lambda _: (next(stream) for _ in range(recipe.steps)),
-        recipe.steps,
-        config,
-        trackers=trackers,
-        on_epoch=after_epoch,
-        objective=recipe.objective,
-    )
+    with tracking(out, options.track, {**facts, "config": record["config"]}, runtime) as trackers:
+        trained = train(
+            model,
+            partial(shares, recipe, config, runtime),
+            recipe.steps,
+            config,
+            trackers=trackers,
+            runtime=runtime,
+            folder=out,
+            on_epoch=after_epoch,
+            objective=recipe.objective,
+        )
     cpu_seconds = time.process_time() - started
-    for tracker in trackers:
-        tracker.close()
     taken = {"steps": trained.steps, "examples": trained.images, "seconds": round(trained.seconds)}
-    save_trained(out, recipe, model, config, {**facts, **taken})  # first as it will be read back
+    save(**taken)  # first as it will be read back
     saved, _ = load_trained(out)
     scores = {
         key: bootstrap_ratio(ratio.part.double().numpy(), ratio.whole.double().numpy(), seed=config.seed)
@@ -117,12 +121,23 @@ def run_stream(
     promise = recipe.promise
     is_kept = promise.holds(scores[promise.score].value)
     result = StreamResult(out, scores, trained.steps, trained.seconds, promise.sentence(), is_kept)
-    reached = {key: asdict(score) for key, score in scores.items()}
-    save_trained(out, recipe, model, config, {**facts, **taken, **reached})
-    size = sum(parameter.numel() for parameter in model.parameters())
+    save(**taken, **{key: asdict(score) for key, score in scores.items()})
+    size = sum(parameter.numel() for parameter in saved.parameters())
     effort = {**asdict(trained), "cpu_seconds": cpu_seconds, "parameters": size}
-    write_json(out / "run.json", {**record, "trained": effort, **result.numbers()})
+    if runtime.is_main:
+        write_json(out / DONE, {**record, "trained": effort, **result.numbers()})
+    forget_state(out, runtime)
     return result
+
+
+def shares(
+    recipe: StreamRecipe, config: TrainConfig, runtime: Runtime, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's share of every batch of an epoch."""
+    size = runtime.share_of(config.batch_size)
+    mine = slice(runtime.rank * size, (runtime.rank + 1) * size)
+    stream = recipe.stream(config.seed, config.batch_size, epoch * recipe.steps)
+    return ((given[mine], wanted[mine]) for given, wanted in islice(stream, recipe.steps))
 
 
 @torch.no_grad()
@@ -136,13 +151,16 @@ def scores_of(recipe: StreamRecipe, model: nn.Module, count: int) -> dict[str, R
 
 
 def save_trained(
-    folder: Path, recipe: StreamRecipe, model: nn.Module, config: TrainConfig, facts: Mapping[str, Any]
+    folder: Path,
+    recipe: StreamRecipe,
+    state: Mapping[str, Tensor],
+    config: TrainConfig,
+    facts: Mapping[str, Any],
 ) -> None:
     """Write weights, what rebuilds them and a card for people into `folder`, each atomically."""
     dtype = DTYPES[config.weights]
     tensors = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()
     }
     described = {
         "format": FORMAT,

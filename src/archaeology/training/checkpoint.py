@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from archaeology.core.storage import json_text, write_json, write_tensors, write_text
 
@@ -15,7 +15,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def save_checkpoint(
     folder: Path,
-    model: nn.Module,
+    state: Mapping[str, Tensor],
     *,
     architecture: str,
     arguments: Mapping[str, Any],
@@ -30,7 +30,7 @@ def save_checkpoint(
 
     Args:
         folder: Made where it is missing.
-        model: Its state is saved, buffers included.
+        state: Parameters and buffers of the model, whole.
         architecture: The registered name that rebuilds it.
         arguments: What to rebuild it with.
         classes: Names, in the order of the logits.
@@ -42,8 +42,7 @@ def save_checkpoint(
     """
     dtype = DTYPES[weights]
     tensors = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()
     }
     config = {
         "format": FORMAT,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from archaeology.core.device import choose_device
-from archaeology.core.errors import TrainingFailure
+from archaeology.core.errors import TrainingFailedError
 from archaeology.training.config import TrainConfig
 from archaeology.training.failure import record_failure
 from archaeology.training.runtime import Runtime
@@ -68,7 +68,7 @@ def train(
         session = Session(model, steps_per_epoch, config, runtime, objective, trackers, folder)
         try:
             return session.train(batches, on_progress, on_epoch)
-        except TrainingFailure as failure:
+        except TrainingFailedError as failure:
             if folder is not None and runtime.is_main:
                 record_failure(folder, {**failure.facts, "config": config.model_dump()}, *session.batch)
             raise

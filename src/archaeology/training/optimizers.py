@@ -53,7 +53,11 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 
 def _trained(model: nn.Module, layer_decay: float) -> list[_Trained]:
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    named = [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.numel()
+    ]
     matrices = [name for name, parameter in named if parameter.ndim >= 2 and min(parameter.shape[:2]) > 1]
     ends = {*matrices[:1], *matrices[-1:]} if len(matrices) > 2 else set()
     depths = layer_numbers(name for name, _ in model.named_parameters())

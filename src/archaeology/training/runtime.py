@@ -119,10 +119,11 @@ def wrap(model: nn.Module, runtime: Runtime, parallel: str) -> Wrapped:
 def _sharded(model: nn.Module) -> Wrapped:
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    empty = {parameter for parameter in model.parameters() if parameter.numel() == 0}  # cannot be split
     for path in dict.fromkeys(block_of(name) for name, _ in model.named_parameters()):
         if path is not None:
-            fully_shard(model.get_submodule(path))
-    fully_shard(model)
+            fully_shard(model.get_submodule(path), ignored_params=empty)
+    fully_shard(model, ignored_params=empty)
     assert isinstance(model, FSDPModule)
     return Wrapped(model, model.set_requires_gradient_sync)
 

@@ -7,7 +7,7 @@ PEAK = 0.3  # share of a one-cycle training spent rising
 START, END = (
     1 / 25,
     1e-4 / 25,
-)  # of its full rate (`smith2018super`, with the usual values of fastai and PyTorch)
+)  # of its full rate (`smith2019super`, with the usual values of fastai and PyTorch)
 
 
 def progress_of(step: int, total_steps: int, elapsed: float, budget: float | None) -> float:

@@ -29,7 +29,7 @@ class Stepper:
         self.optimizer = optimizer
         self._wrapped, self._objective, self._dtype = wrapped, objective, dtype
         self._parts, self._clip = config.accumulate, config.clip
-        self._learns = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._learns = [one for one in model.parameters() if one.requires_grad and one.numel()]
         device = self._learns[0].device
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self._device = device

@@ -1,0 +1,38 @@
+"""Can the model of a recipe learn one batch of its data by heart? A check before any training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from archaeology.recipes.folder import RunOptions
+from archaeology.recipes.images import Subject
+from archaeology.recipes.recipe import StreamRecipe, recipes
+from archaeology.training.config import TrainConfig
+from archaeology.training.overfit import Overfit, overfit_one_batch
+from archaeology.training.runtime import open_runtime
+
+
+def check_recipe(
+    name: str,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    data: str | None = None,
+    origin: str | None = None,
+) -> Overfit:
+    """Train a copy of the recipe's model on one batch until it names every image; arguments as of `run_recipe`.
+
+    Raises:
+        UnknownNameError: If there is no such recipe.
+        ValueError: If the batch cannot be learned, or the recipe has no images.
+    """
+    recipe = recipes.get(name)()
+    if isinstance(recipe, StreamRecipe):
+        raise ValueError(
+            f"one batch is learned by heart from images, but the examples of {name} are made up."
+        )
+    plain = {"distill": "none", "mixup": 0.0, "cutmix": 0.0}
+    config = TrainConfig.model_validate({**recipe.config.model_dump(), **(overrides or {}), **plain})
+    with open_runtime(config.device) as runtime:
+        subject = Subject.of(name, recipe, config, RunOptions(data=data, origin=origin), runtime)
+        batches = subject.batches
+        images, labels = batches.images[: config.batch_size], batches.labels[: config.batch_size]
+        return overfit_one_batch(subject.start.model, subject.specimen.prepare(images), labels, config)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archaeology.core.errors import TrainingFailure
+from archaeology.core.errors import TrainingFailedError
 from archaeology.models.registry import build
 from archaeology.training.checkpoint import save_checkpoint
 from archaeology.training.config import TrainConfig
@@ -163,7 +163,7 @@ def trained(
             folder=folder,
             on_epoch=glance,
         )
-    except TrainingFailure:
+    except TrainingFailedError:
         return folder
     finally:
         for tracker in trackers:

@@ -195,10 +195,18 @@ def test_who_is_fastest_is_told_only_where_it_is_clear(profile_run):
     data = profile_specimens.compute(profile_run)
     assert profile_specimens.headline(data) == (
         "FLOPs differ by a factor of 1.12, the time of 1 image by 1.57, the time of 64 images by 1.75; "
-        "1 image: vit_small is fastest, 1.14 times resnet50, 64 images: vit_small is fastest, 1.75 times swin_tiny."
+        "1 image: vit_small is fastest, 1.14 times as fast as the next, "
+        "64 images: vit_small is fastest, 1.75 times as fast as the next."
     )
     assert _leader({"a": 10.4, "b": 10.0}) == "b and a alike"
     assert data.quantities[3].values == [70, 110, 80] and data.quantities[3].high[0] == pytest.approx(84)
     rows = profile_specimens.table(data).rows
     assert [row[0] for row in rows] == ["vit_small"] * 2 + ["swin_tiny"] * 2 + ["resnet50"]
     assert [row[4] for row in rows] == ["3.00", "190", "< 1", "\u2013", "12.0"]
+
+
+def test_a_batch_that_was_too_large_for_all_is_not_drawn(profile_run):
+    from archaeology.figures.profile_specimens import _largest
+
+    assert _largest(profile_run.profiles, (1, 64, 4096)) == 64
+    assert _largest(profile_run.profiles[2:], (1, 64, 4096)) == 1

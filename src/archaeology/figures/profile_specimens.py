@@ -1,6 +1,7 @@
 """Models side by side: what they hold, compute and need, how long one image takes and how many pass in a second."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ class Specimens:
         kinds: Of each.
         quantities: The panels, left to right.
         rows: Of the table: a specimen in a batch size.
-        batches: The smallest and the largest batch size.
+        batches: The smallest batch size, and the largest that was not too large for all.
         verdict: What differs most, in a sentence.
         setting: Machine, threads, precision and rounds, in words.
     """
@@ -66,7 +67,7 @@ def compute(run: ProfileRun) -> Specimens | None:
     profiles = [profile for profile in run.profiles if profile.patch_size is None]
     if not profiles:
         return None
-    small, large = run.config.batch_sizes[0], run.config.batch_sizes[-1]
+    small, large = run.config.batch_sizes[0], _largest(profiles, run.config.batch_sizes)
     quantities = [
         _exact("parameters (M)", [profile.parameters / 1e6 for profile in profiles]),
         _exact("GFLOPs for one image", [profile.flops / 1e9 for profile in profiles]),
@@ -84,6 +85,12 @@ def compute(run: ProfileRun) -> Specimens | None:
         verdict=verdict(profiles, small, large),
         setting=f"{run.setting}; medians of {rounds} rounds, lines from the tenth to the ninetieth percentile",
     )
+
+
+def _largest(profiles: Sequence[Profile], batches: Sequence[int]) -> int:
+    """The largest batch that was not too large for all."""
+    measured = [batch for batch in batches if any(profile.cost(batch) is not None for profile in profiles)]
+    return max(measured, default=batches[-1])
 
 
 def _images(batch: int) -> str:
@@ -142,7 +149,7 @@ def _leader(times: dict[str, float]) -> str:
     lead = times[second] / times[first]
     if lead < CLEAR:
         return f"{first} and {second} alike"
-    return f"{first} is fastest, {fixed(lead, 2)} times {second}"
+    return f"{first} is fastest, {fixed(lead, 2)} times as fast as the next"
 
 
 def rows_of(profile: Profile) -> list[list[str]]:

@@ -14,5 +14,8 @@ from archaeology.recipes.shapes1d_positions import shapes1d_positions_none as sh
 from archaeology.recipes.shapes2d_models import shapes2d_encoder_decoder as shapes2d_encoder_decoder
 from archaeology.recipes.shapes2d_positions import shapes2d_positions_none as shapes2d_positions_none
 from archaeology.recipes.stream import load_trained as load_trained
+from archaeology.recipes.swin_cifar10 import swin_cifar10 as swin_cifar10
 from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
+from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled as vit_cifar10_distilled
 from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict
+from archaeology.recipes.vit_tiny_imagenet20 import vit_tiny_imagenet20 as vit_tiny_imagenet20

@@ -45,7 +45,7 @@ class AugmentedBatches:
         return max(1, len(self.images) // self.config.batch_size)
 
     def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Any]]:
-        """Images for the model and targets: labels or shares of classes, beside the teacher's logits if there is one."""
+        """Images for the model and targets: labels or shares of classes, beside the teacher's logits if it has one."""
         order = torch.randperm(len(self.images), generator=torch_generator(self.config.seed, "epoch", epoch))
         parts = self.config.accumulate
         for number, batch in enumerate(order.split(self.config.batch_size)[: self.per_epoch]):

@@ -144,7 +144,7 @@ class Subject:
             else fresh(recipe, len(test.classes))
         )
         specimen = Specimen(name, start.model, "other", test.classes, (height, width), start.mean, start.std)
-        if origin is None:
+        if origin is None and recipe.start is not None:
             chosen = torch.randperm(len(images), generator=torch_generator(config.seed, "whitening"))
             some = specimen.prepare(images[chosen[:NUM_WHITENING]])
             recipe.start(start.model, some, torch_generator(config.seed, "start"))

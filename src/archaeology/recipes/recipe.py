@@ -28,7 +28,7 @@ class Recipe:
             train on, several sets laid end to end.
         test_images: Likewise, what the promised accuracy is measured on.
         start: Called once with the fresh model, some normalised training images and a generator, to set weights
-            that depend on data; not called where weights come from a specimen.
+            that depend on data; not called where weights come from a specimen. None leaves them as they were drawn.
         origin: A specimen whose weights it starts from; None for fresh ones.
         teacher: A specimen that it learns from, if its configuration says to distill.
     """
@@ -40,7 +40,7 @@ class Recipe:
     config: TrainConfig
     training_images: Callable[[str | None], tuple[DecodedImages, ...]]
     test_images: Callable[[str | None], DecodedImages]
-    start: Callable[[nn.Module, Tensor, torch.Generator], None]
+    start: Callable[[nn.Module, Tensor, torch.Generator], None] | None = None
     origin: str | None = None
     teacher: str | None = None
 

@@ -147,7 +147,7 @@ def _tensors(learner: Learner) -> dict[str, Tensor]:
         "average": learner.average.weights if learner.average is not None else {},
     }
     return {
-        f"{part}/{name}": value
+        f"{part}/{name}": value.contiguous()  # weights of convolutions lie channels last
         for part, values in parts.items()
         for name, value in values.items()
         if isinstance(value, Tensor)

@@ -1,0 +1,28 @@
+"""A ViT with a seat for a teacher learns CIFAR-10 from labels and from a CNN, and the same without the teacher."""
+
+from dataclasses import replace
+
+from archaeology.recipes.recipe import Recipe, recipes
+from archaeology.recipes.vit_cifar10 import vit_cifar10
+
+TEACHER = "bundled:convnet_cifar10"
+EPOCHS = 6
+
+
+@recipes.register("vit_cifar10_distilled")
+def vit_cifar10_distilled() -> Recipe:
+    """The label teaches the class token, the CNN's answer the distillation token; 6 epochs."""
+    return _deit("hard", TEACHER)
+
+
+@recipes.register("vit_cifar10_undistilled")
+def vit_cifar10_undistilled() -> Recipe:
+    """The same model and steps without a teacher: both tokens learn the label."""
+    return _deit("none", None)
+
+
+def _deit(distill: str, teacher: str | None) -> Recipe:
+    plain = vit_cifar10()
+    config = plain.config.model_copy(update={"epochs": EPOCHS, "distill": distill, "label_smoothing": 0.0})
+    arguments = {**plain.arguments, "positions": "sinusoidal"}
+    return replace(plain, architecture="deit", arguments=arguments, config=config, teacher=teacher)

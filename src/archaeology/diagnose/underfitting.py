@@ -34,9 +34,7 @@ def underfitting(case: Case) -> Iterator[Diagnosis]:
         remedies.append("train for more epochs (--epochs)")
     if images < FEW_IMAGES:
         few.append(f"there are only {images:,} training images")
-        remedies.append(
-            "start from a trained model, learn from a teacher, or take a convolutional network"
-        )
+        remedies.append("start from a trained model, learn from a teacher, or take a convolutional network")
     yield Diagnosis(
         "underfitting",
         f"accuracy is {train:.3f} on training images and {test:.3f} on others (guessing: {chance:.3f}), and "

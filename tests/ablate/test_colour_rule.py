@@ -113,6 +113,36 @@ def test_every_number_is_that_of_one_scene_alone(found: ColourRule) -> None:
         assert found.drawn[row, column] == pytest.approx(share, abs=1e-4)
 
 
+class Copy(RedEye):
+    """Shows what it is given, in evaluation mode."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        super().forward(image)
+        return nn.functional.dropout(image, 0.5, self.training)
+
+
+def test_what_is_shown_is_measured_from_the_background() -> None:
+    world = Shapes2D(size=64, num_shapes=(4, 5), radii=(7.0, 9.0), background=(10, 4, 8))
+    model = Copy().eval()
+    found = colour_rule(model, world, PATCH, count=30, levels=LEVELS)
+    assert not model.training
+    np.testing.assert_allclose(found.should, np.tile([0, 0, 1, 1], (len(found.scene), 1)), atol=1e-5)
+    scenes, ground = recolour_scenes(world, 30, PATCH, LEVELS), torch.tensor([10.0, 4, 8])
+    batch = scenes.at_level(world, LEVELS[0])
+    for row in range(len(scenes)):
+        way = batch.colour[row, scenes.others[row]].mean(0) - ground
+        own = batch.colour[row, scenes.chosen[row]][0] - ground
+        assert found.drawn[row, 0] == pytest.approx(float((own * way).sum() / (way**2).sum()), abs=1e-3)
+    training = colour_rule(model.train(), world, PATCH, count=30, levels=LEVELS)
+    np.testing.assert_array_equal(training.drawn, found.drawn)
+
+
+def test_the_step_is_between_all_levels_above_and_all_below(found: ColourRule) -> None:
+    mass = found.mass.mean(axis=0) / found.area.mean()
+    step = mass[2:].mean(axis=0) - mass[:2].mean(axis=0)
+    np.testing.assert_allclose(found.step().value[0], step, atol=1e-6)
+
+
 def test_only_the_circles_colour_changes_and_its_brightness_stays() -> None:
     scenes = recolour_scenes(WORLD, 40, PATCH, LEVELS)
     low, high = (scenes.at_level(WORLD, level) for level in (-100, 90))

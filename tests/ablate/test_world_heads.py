@@ -111,6 +111,7 @@ def test_every_number_is_that_of_a_head_cut_by_hand(batch_size: int) -> None:
         np.testing.assert_allclose(found.part[:, column], part, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found.whole[:, column], whole, rtol=1e-4, atol=1e-5)
         ratios = part.sum(0) / whole.sum(0)
+        assert found.scores().value[column] == pytest.approx(ratios[0], rel=1e-3)
         rise = (ratios[1:] - ratios[0]).reshape(2, 2)
         np.testing.assert_allclose(found.rise(name).value, rise, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(
@@ -119,6 +120,20 @@ def test_every_number_is_that_of_a_head_cut_by_hand(batch_size: int) -> None:
     assert len({round(float(x), 5) for x in ratios}) == 5  # every head matters, and differently
     mean = (found.rise("mse").value + found.rise("amplitude_error").value) / 2
     np.testing.assert_allclose(found.rise("mse", "amplitude_error").value, mean)
+
+
+class Forgetful(Grouping):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(nn.functional.dropout(inputs, 0.5, self.training))
+
+
+def test_models_are_judged_in_evaluation_mode_and_left_in_their_own() -> None:
+    batch, model = amplitudes(7), Forgetful()
+    training = ablate_world_heads(model.train(), batch, scores)
+    assert model.training
+    evaluating = ablate_world_heads(model.eval(), batch, scores)
+    assert not model.training
+    np.testing.assert_array_equal(training.part, evaluating.part)
 
 
 def test_intervals_are_paired_over_samples() -> None:

@@ -14,7 +14,7 @@ from archaeology.training.state import LATEST
 from archaeology.training.trackers import Tracker, open_trackers
 
 DONE, STATE = "run.json", "state"
-LEFT_BEHIND = (DONE, FAILURE, BATCH, "metrics.jsonl")
+LEFT_BEHIND = (DONE, FAILURE, BATCH, "metrics.jsonl", "config.json", "model.safetensors", "README.md")
 
 
 @dataclass(frozen=True)

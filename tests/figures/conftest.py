@@ -189,7 +189,7 @@ def source_of(small_run, zoo_run, world_runs, profile_run):
 
     def find(name):
         if name in world_figures:
-            return WorldSource(found_runs(world_runs))
+            return WorldSource(found_runs(world_runs), count=11)
         if name in profile_figures:
             return profile_run
         return zoo[name] if name in zoo else RunDirectory(small_run)

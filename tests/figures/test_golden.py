@@ -15,8 +15,10 @@ from archaeology.core.storage import write_json
 from archaeology.figures import figures, profile_figures, world_figures, zoo_figures
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py and test_worlds.py have their properties
+NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py, test_worlds.py and test_world_heads.py have theirs
     "zoo_patterns",
+    "world_alignment",
+    "world_colour_rule",
     "world_cross_patch",
     "world_positions",
     "world_predictions",

@@ -19,6 +19,8 @@ from archaeology.figures.participation import participation as participation
 from archaeology.figures.profile_patch_size import profile_patch_size as profile_patch_size
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
 from archaeology.figures.svg import svg_text as svg_text
+from archaeology.figures.world_alignment import world_alignment as world_alignment
+from archaeology.figures.world_colour_rule import world_colour_rule as world_colour_rule
 from archaeology.figures.world_cross_patch import world_cross_patch as world_cross_patch
 from archaeology.figures.world_curves import world_curves as world_curves
 from archaeology.figures.world_masks import world_masks as world_masks

@@ -18,7 +18,7 @@ SIGNS = {
     "rectangle": "\N{BLACK SQUARE}",
     "semicircle": "\N{CIRCLE WITH UPPER HALF BLACK}",
 }
-INCHES_PER_LETTER = 0.082  # of the bold headline, on average and a little more
+INCHES_PER_LETTER = 0.086  # of the bold headline, on average and a little more
 LINE = 0.21  # inches between lines of the headline
 
 

@@ -62,11 +62,13 @@ class WorldSource:
         runs: Trained models, of any world.
         sample: Number of the held-out sample that is shown; None lets a figure choose a telling one.
         patch: Number of the patch of the answer that is followed, row by row; None lets the figure choose.
+        count: How many held-out samples are measured, where a figure measures.
     """
 
     runs: tuple[WorldRun, ...] = ()
     sample: int | None = None
     patch: int | None = None
+    count: int = 200
 
     def of(self, world: str, architectures: Sequence[str] = ()) -> list[WorldRun]:
         """Runs of recipes of this world, with one of these architectures if any are named; perhaps none."""

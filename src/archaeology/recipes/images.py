@@ -76,7 +76,9 @@ def run_images(
             for split, images in glances.items()
         }
 
-    if not (out / "config.json").is_file():  # so that the doctor knows the model even if the first step breaks
+    if not (
+        out / "config.json"
+    ).is_file():  # so that the doctor knows the model even if the first step breaks
         save(state="unfinished, before the first step")
     with tracking(out, options.track, {**facts, "config": record["config"]}, runtime) as trackers:
         trained = train(

@@ -20,14 +20,14 @@ def shapes1d_convnet() -> StreamRecipe:
 @recipes.register("shapes1d_gru")
 def shapes1d_gru() -> StreamRecipe:
     """A memory that runs along the signal in both directions, with two gates."""
-    recipe = shapes1d_recipe("recurrent", 0.39, patch_size=PATCH_SIZE, embed_dim=76, depth=2, cell="gru")
+    recipe = shapes1d_recipe("recurrent", 0.32, patch_size=PATCH_SIZE, embed_dim=76, depth=2, cell="gru")
     return with_adamw(recipe, 4e-3)
 
 
 @recipes.register("shapes1d_lstm")
 def shapes1d_lstm() -> StreamRecipe:
     """A memory that runs along the signal in both directions, with three gates and a cell of its own."""
-    recipe = shapes1d_recipe("recurrent", 0.48, patch_size=PATCH_SIZE, embed_dim=68, depth=2, cell="lstm")
+    recipe = shapes1d_recipe("recurrent", 0.53, patch_size=PATCH_SIZE, embed_dim=68, depth=2, cell="lstm")
     return with_adamw(recipe, 4e-3)
 
 

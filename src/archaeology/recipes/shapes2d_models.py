@@ -45,4 +45,4 @@ def shapes2d_place_queries() -> StreamRecipe:
 @recipes.register("shapes2d_linear_patches")
 def shapes2d_linear_patches() -> StreamRecipe:
     """Patches become tokens by one linear map, as in ViT, without the convolutions that look at them first."""
-    return shapes2d_recipe("encoder_decoder", 0.9, stem="linear", encoder_depth=2, decoder_depth=2)
+    return shapes2d_recipe("encoder_decoder", 0.7, stem="linear", encoder_depth=2, decoder_depth=2)

@@ -97,7 +97,9 @@ def run_stream(
         save(state=f"unfinished, after {epoch + 1} epochs")
         return {key: ratio.value for key, ratio in scores_of(recipe, model, NUM_GLANCE).items()}
 
-    if not (out / "config.json").is_file():  # so that the doctor knows the model even if the first step breaks
+    if not (
+        out / "config.json"
+    ).is_file():  # so that the doctor knows the model even if the first step breaks
         save(state="unfinished, before the first step")
     started = time.process_time()
     with tracking(out, options.track, {**facts, "config": record["config"]}, runtime) as trackers:

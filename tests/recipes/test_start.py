@@ -57,7 +57,13 @@ def test_heads_are_what_depends_on_the_number_of_classes():
 @pytest.mark.parametrize(
     ("spec", "size", "said"),
     [
-        ("timm:vit_tiny_patch16_224", (32, 32), "--start takes a model of ours"),
+        ("hf:vit", (32, 32), "--start takes a model of ours or one that ours equals"),
+        ("timm:resnet18", (32, 32), "No counterpart of a timm model is called 'resnet18'"),
+        ("timm:vit_tiny_patch16_225", (32, 32), "did you mean 'vit_tiny_patch16_224'"),
+        ("torchvision:resnet18", (32, 32), "did you mean 'resnet50'"),
+        ("timm:vit_tiny_patch16_224?pretrained=false&depth=3", (32, 32), "but has depth; classes and image"),
+        ("timm:vit_tiny_patch16_224?pretrained=false", (40, 40), "patch_size must divide image_size"),
+        ("torchvision:resnet50?pretrained=false", (16, 16), "image_size must be at least 32 pixels"),
         ("run:ORIGIN", (36, 36), "patch_size must divide image_size"),
         ("run:ORIGIN", (32, 48), "takes square images"),
         ("run:/nowhere", (32, 32), "there is no folder"),

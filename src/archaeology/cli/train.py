@@ -29,7 +29,8 @@ class TrainArguments(BaseModel):
         default=None, description="where the images are, e.g. parquet:cifar10/; None asks by name"
     )
     start: str | None = Field(
-        default=None, description="a model of ours whose weights to start from: run:FOLDER, bundled:NAME"
+        default=None,
+        description="whose weights to start from: run:FOLDER, bundled:NAME, timm:NAME or torchvision:NAME",
     )
     teacher: str | None = Field(
         default=None, description="a specimen to learn from; also say --distill soft or hard"

@@ -17,6 +17,7 @@ from archaeology.models.generate import generate as generate
 from archaeology.models.recurrent import Recurrent as Recurrent
 from archaeology.models.registry import build as build
 from archaeology.models.registry import models as models
+from archaeology.models.resnet50 import resnet50 as resnet50
 from archaeology.models.router import Routing as Routing
 from archaeology.models.router import load_balancing_loss as load_balancing_loss
 from archaeology.models.swin import Swin as Swin

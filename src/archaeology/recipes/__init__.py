@@ -6,6 +6,7 @@ from archaeology.recipes.recipe import Promise as Promise
 from archaeology.recipes.recipe import Recipe as Recipe
 from archaeology.recipes.recipe import StreamRecipe as StreamRecipe
 from archaeology.recipes.recipe import recipes as recipes
+from archaeology.recipes.resnet50 import resnet50_food101 as resnet50_food101
 from archaeology.recipes.reverse_sequence import reverse_sequence as reverse_sequence
 from archaeology.recipes.run import run_recipe as run_recipe
 from archaeology.recipes.shapes1d_mechanisms import shapes1d_mechanism_linear as shapes1d_mechanism_linear
@@ -15,6 +16,7 @@ from archaeology.recipes.shapes2d_models import shapes2d_encoder_decoder as shap
 from archaeology.recipes.shapes2d_positions import shapes2d_positions_none as shapes2d_positions_none
 from archaeology.recipes.stream import load_trained as load_trained
 from archaeology.recipes.swin_cifar10 import swin_cifar10 as swin_cifar10
+from archaeology.recipes.vit_base import vit_base_food101 as vit_base_food101
 from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled as vit_cifar10_distilled
 from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict

@@ -136,7 +136,9 @@ class Subject:
     ) -> "Subject":
         """Open the data, build the model, set its weights, freeze, find the teacher."""
         sets, test = recipe.training_images(options.data), recipe.test_images(options.data)
-        images = torch.from_numpy(np.concatenate([part.images for part in sets]))
+        # One set alone stays on the disk: read as a memory map, it need not fit into memory.
+        pixels = sets[0].images if len(sets) == 1 else np.concatenate([part.images for part in sets])
+        images = torch.from_numpy(pixels)
         labels = torch.from_numpy(np.concatenate([part.labels for part in sets]))
         check_labels(sets, test)
         height, width = images.shape[-2:]

@@ -34,7 +34,7 @@ def run_recipe(
         data: Where the images are, as for `archaeology dig --data`; None for the recipe's own place.
         track: Trackers to write to besides `metrics.jsonl`.
         teacher: A specimen to learn from (with `distill` "soft" or "hard"); None for the recipe's own.
-        origin: A specimen of ours whose weights to start from; None for the recipe's own.
+        origin: Whose weights to start from, as for `find_origin`; None for the recipe's own.
         restart: Throw away what `out` holds, and begin anew.
 
     Raises:

@@ -5,19 +5,14 @@ What is learned for places is stretched to the new grid; the head starts anew, a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from archaeology.core.storage import read_tensors
 from archaeology.models.registry import build
 from archaeology.models.resized import resized_positions
-from archaeology.specimens.bundled import bundled_folder
-from archaeology.specimens.run import fill, read_config
-
-OURS = ("run", "bundled")
+from archaeology.recipes.origin import find_origin
 
 
 @dataclass(frozen=True)
@@ -47,32 +42,24 @@ def start_from(spec: str, num_classes: int, image_size: tuple[int, int]) -> Star
     """The model of a specimen, ready to learn other classes.
 
     Args:
-        spec: "run:FOLDER" or "bundled:NAME", a model of ours.
+        spec: As for `find_origin`: "run:FOLDER", "bundled:NAME", "timm:NAME" or "torchvision:NAME".
         num_classes: Logits of the new head.
         image_size: Height and width of the new images in pixels.
 
     Raises:
-        ValueError: If it is no model of ours, or no patch divides the new images.
+        ValueError: If no model of ours is meant or equals it, or no patch divides the new images.
+        UnknownNameError: If there is no such model.
+        ConnectionError: If weights have to be fetched and cannot be.
     """
-    library, _, name = spec.partition(":")
-    if library not in OURS:
-        raise ValueError(
-            f"--start takes a model of ours ({', '.join(f'{one}:...' for one in OURS)}), but got {spec!r}; "
-            "fine-tune others by a recipe whose architecture is 'timm'."
-        )
-    folder = Path(name) if library == "run" else bundled_folder() / name
-    config = read_config(folder)
-    old = build(config["architecture"], config["arguments"])
-    fill(old, read_tensors(folder / "model.safetensors"), folder / "model.safetensors")
-    size = image_size[0] if isinstance(config["arguments"].get("image_size"), int) else image_size
-    arguments = {**config["arguments"], "num_classes": num_classes, "image_size": size}
+    origin = find_origin(spec)
+    size = image_size[0] if isinstance(origin.arguments.get("image_size"), int) else image_size
+    arguments = {**origin.arguments, "num_classes": num_classes, "image_size": size}
     if isinstance(size, int) and image_size[0] != image_size[1]:
         raise ValueError(f"{spec} takes square images, but got image_size={image_size}; crop them.")
-    model = build(config["architecture"], arguments)
-    heads = heads_of(config["architecture"], arguments)
-    hand_over(old, model, heads)
-    mean, std = (tuple(config[key]) for key in ("mean", "std"))
-    return Start(model, config["architecture"], arguments, mean, std, heads, spec)
+    model = build(origin.architecture, arguments)
+    heads = heads_of(origin.architecture, arguments)
+    hand_over(origin.model, model, heads)
+    return Start(model, origin.architecture, arguments, origin.mean, origin.std, heads, spec)
 
 
 def heads_of(architecture: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:

@@ -178,8 +178,28 @@ def world_runs(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def reverser_run(tmp_path_factory):
+    """A folder with a model that says sequences backwards, not trained."""
+    import torch
+
+    from archaeology.core.storage import write_json, write_tensors
+    from archaeology.models.reverser import SequenceReverser
+    from archaeology.recipes.stream import FORMAT, TASK
+
+    folder = tmp_path_factory.mktemp("reverser_run")
+    arguments = {"num_tokens": 10, "embed_dim": 64, "num_heads": 4}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = SequenceReverser(**arguments)
+    described = {"recipe": "reverse_sequence", "architecture": "sequence_reverser", "arguments": arguments}
+    write_json(folder / "config.json", {"format": FORMAT, "task": TASK, **described, "facts": {"seed": 0}})
+    write_tensors(folder / "model.safetensors", model.state_dict())
+    return folder
+
+
 @pytest.fixture
-def source_of(small_run, zoo_run, world_runs, profile_run):
+def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
     from archaeology.figures import profile_figures, world_figures
@@ -188,6 +208,8 @@ def source_of(small_run, zoo_run, world_runs, profile_run):
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
 
     def find(name):
+        if name == "head_pattern":
+            return WorldSource(found_runs(reverser_run))
         if name in world_figures:
             return WorldSource(found_runs(world_runs), count=11)
         if name in profile_figures:

@@ -13,7 +13,6 @@ from archaeology.figures import figures, profile_figures, svg_text, world_figure
 NEED_LABELS = {"accuracy", "failure_types", "ablation_accuracy", "ablation_loss", "ablation_against_entropy"}
 FOLDER = Path(archaeology.figures.__file__).parent
 SHARED = {"__init__", "drawing", "files", "svg", "words"}
-OF_A_RECIPE = {"head_pattern"}  # tested with its recipe
 EVERY = {
     name: registry.get(name)
     for registry in (figures, zoo_figures, world_figures, profile_figures)
@@ -23,7 +22,7 @@ EVERY = {
 
 def test_every_file_is_registered_under_its_name_and_exported():
     files = {path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")} - SHARED
-    assert files - OF_A_RECIPE == set(EVERY)
+    assert files == set(EVERY)
     for name, drawing in EVERY.items():
         assert getattr(archaeology.figures, name) is drawing
         assert drawing.name == name

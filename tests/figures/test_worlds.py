@@ -22,6 +22,7 @@ from archaeology.figures import (
 from archaeology.figures._world_source import WorldRun, WorldSource, found_runs
 from archaeology.figures.words import number
 from archaeology.figures.world_positions import CELL, GRID, HEAD_DIM, NUM_HEADS, PLACES, nearness
+from archaeology.figures.world_predictions import kinds_of_models
 from archaeology.figures.world_self_and_cross import group_mass
 
 NOTHING = WorldSource()
@@ -219,7 +220,7 @@ def test_variants_of_a_model_are_shown_only_alone():
         return WorldRun(Path("nowhere"), recipe, "attention1d", 0)
 
     variants = (run("shapes1d_positions_none"), run("shapes1d_mechanism_linear"))
-    alone = world_predictions.kinds_of_models(WorldSource(variants), "shapes1d")
+    alone = kinds_of_models(WorldSource(variants), "shapes1d")
     assert {found.recipe for found in alone} == {found.recipe for found in variants}
-    several = world_predictions.kinds_of_models(WorldSource((*variants, run("shapes1d_gru"))), "shapes1d")
+    several = kinds_of_models(WorldSource((*variants, run("shapes1d_gru"))), "shapes1d")
     assert [found.recipe for found in several] == ["shapes1d_gru"]

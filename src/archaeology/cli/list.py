@@ -18,7 +18,7 @@ class ListArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: tyro.conf.Positional[str] = Field(
-        default="all", description="specimens, recipes, models, data, explanations or all"
+        default="all", description="specimens, recipes, models, worlds, data, explanations, figures or all"
     )
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print one JSON document"
@@ -81,6 +81,20 @@ def data() -> dict[str, str]:
     return {name: first_line(image_sources.get(name)) for name in image_sources}
 
 
+def worlds() -> dict[str, str]:
+    """Synthetic worlds whose evidence is known."""
+    from archaeology.data.worlds import worlds as registry
+
+    return {name: first_line(inspect.getmodule(registry.get(name))) for name in registry}
+
+
+def figures() -> dict[str, str]:
+    """Figures that `archaeology figures` draws."""
+    from archaeology.figures import world_figures as registry
+
+    return {name: registry.get(name).title for name in registry}
+
+
 def explanations() -> dict[str, str]:
     """Heat-map methods."""
     from archaeology.explain import explanations as registry
@@ -92,6 +106,8 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "specimens": specimens,
     "recipes": recipes,
     "models": models,
+    "worlds": worlds,
     "data": data,
     "explanations": explanations,
+    "figures": figures,
 }

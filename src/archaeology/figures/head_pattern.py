@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float
 
 from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
+from archaeology.figures._world_source import WorldSource
+from archaeology.figures.drawing import DataTable, Drawing, world_figures
+from archaeology.figures.words import percent
 from archaeology.models.reverser import SequenceReverser
 from archaeology.recipes.reverse_sequence import held_out
 from archaeology.recipes.stream import load_trained
@@ -16,6 +19,7 @@ from archaeology.recipes.stream import load_trained
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+RECIPE = "reverse_sequence"
 SIDE, LEFT, TOP = 2.9, 0.65, 0.62
 NUM_SEQUENCES = 1_000
 
@@ -35,7 +39,13 @@ class HeadPattern:
     mirrored: float
 
 
-def compute(run: Path, head: int = 0) -> HeadPattern:
+def compute(source: WorldSource) -> HeadPattern | None:
+    """The first head of the first run of `reverse_sequence`; None without one."""
+    runs = [run for run in source.runs if run.recipe == RECIPE]
+    return mean_pattern(runs[0].folder) if runs else None
+
+
+def mean_pattern(run: Path, head: int = 0) -> HeadPattern:
     """The mean pattern over held-out sequences of the model that a run of `reverse_sequence` trained.
 
     Raises:
@@ -56,7 +66,7 @@ def compute(run: Path, head: int = 0) -> HeadPattern:
 def headline(data: HeadPattern) -> str:
     """Where the head looks, in a sentence."""
     share = f"{100 * data.mirrored:.1f} % of its attention"
-    return f"Head {data.head} looks at the mirrored token: {share} lies there"
+    return f"Head {data.head} looks at the mirrored token: {share} lies there."
 
 
 def draw(data: HeadPattern) -> "Figure":
@@ -77,3 +87,27 @@ def draw(data: HeadPattern) -> "Figure":
         bar = place(figure, LEFT, TOP + SIDE + 0.55, SIDE, 0.1)
         colour_bar(bar, SEQUENTIAL, 0.0, 1.0, "share of the query's attention")
     return figure
+
+
+def table(data: HeadPattern) -> DataTable:
+    """For every query, the key that it looks at most."""
+    rows = tuple(
+        (f"Token {query + 1}", str(int(row.argmax()) + 1), percent(float(row.max())))
+        for query, row in enumerate(data.weight)
+    )
+    return DataTable(("Query", "Looks most at", "Share"), rows)
+
+
+head_pattern = world_figures.register("head_pattern")(
+    Drawing(
+        name="head_pattern",
+        title="How does attention say a sequence backwards?",
+        explanation="Each token of the answer looks at the token that mirrors it: that is all there is to it.",
+        definition="Mean pattern of one head over 1,000 held-out sequences; a row sums to one, chance is one over the "
+        "number of tokens.",
+        compute=compute,
+        headline=headline,
+        draw=draw,
+        table=table,
+    )
+)

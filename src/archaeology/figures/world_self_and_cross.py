@@ -1,5 +1,6 @@
 """Self-attention against cross-attention on one scene: who looks at whom, shape by shape."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from archaeology.figures._world_ink import (
     write_at,
     write_headline,
 )
-from archaeology.figures._world_source import WorldSource
+from archaeology.figures._world_source import SCORES, WorldRun, WorldSource
 from archaeology.figures.drawing import DataTable, Drawing, world_figures
 from archaeology.figures.words import fixed, percent
 from archaeology.figures.world_shapes2d import sample_of
@@ -78,8 +79,8 @@ class SelfAndCross:
 
 
 def compute(source: WorldSource) -> SelfAndCross | None:
-    """The best trained encoder-decoder of the source on its sample; None without one."""
-    run = source.best(WORLD, ARCHITECTURES)
+    """The best trained encoder-decoder of the source with most kinds of attention; None without one."""
+    run = most_kinds(source)
     if run is None:
         return None
     batch = Shapes2D().generate(sample_of(source), 1)
@@ -104,6 +105,18 @@ def compute(source: WorldSource) -> SelfAndCross | None:
         by_chance=on_others(np.tile(member.mean(axis=1), (len(member), 1)), others),
         recipe=run.recipe,
     )
+
+
+def most_kinds(source: WorldSource) -> WorldRun | None:
+    """The run with all kinds of attention, or as many as any has, and among those with the least error."""
+
+    def rank(run: WorldRun) -> tuple[int, float]:
+        modules = dict(run.model.named_modules())
+        has_depth = [any(name.startswith(f"{part}.0") for name in modules) for part in ("encoder", "decoder")]
+        score = run.score(SCORES[WORLD])
+        return -sum(has_depth), math.inf if math.isnan(score) else score
+
+    return min(source.of(WORLD, ARCHITECTURES), key=rank, default=None)
 
 
 def kind_of(layer: SeenLayer) -> str:

@@ -52,8 +52,10 @@ class TrainArguments(BaseModel):
 def run(words: Sequence[str]) -> int:
     """Train and print what was reached and the folder."""
     arguments = parsed(TrainArguments, "train", words)
+    from archaeology.core.allocation import tune_allocation
     from archaeology.recipes import run_recipe
 
+    tune_allocation()
     overrides = given(arguments.config)
     if arguments.overfit_one_batch:
         return check(arguments, overrides)

@@ -1,6 +1,5 @@
 """Figures of runs, of the zoo and of the worlds: each file computes its numbers, then draws them."""
 
-from archaeology.figures import head_pattern as head_pattern
 from archaeology.figures.ablation_accuracy import ablation_accuracy as ablation_accuracy
 from archaeology.figures.ablation_against_entropy import ablation_against_entropy as ablation_against_entropy
 from archaeology.figures.ablation_loss import ablation_loss as ablation_loss
@@ -15,6 +14,7 @@ from archaeology.figures.drawing import zoo_figures as zoo_figures
 from archaeology.figures.entropy import entropy as entropy
 from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.files import save_figure as save_figure
+from archaeology.figures.head_pattern import head_pattern as head_pattern
 from archaeology.figures.participation import participation as participation
 from archaeology.figures.profile_patch_size import profile_patch_size as profile_patch_size
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens

@@ -1,6 +1,8 @@
 """A tiny training that tests share, in one process or in many: `python specimens.py FOLDER OPTIONS_AS_JSON`."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -39,16 +41,30 @@ class KilledError(Exception):
     """Thrown in the middle, as a kill would be."""
 
 
-def tiny_training(folder: Path | None, runtime: Runtime, *, stop_at: float = 2.0, **options):
-    """Train for four epochs unless stopped at a progress; the model, and what it took."""
+def die_once(folder: Path) -> None:
+    """Be killed as by an operator or a machine that fails, the first time only."""
+    if not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tiny_training(
+    folder: Path | None, runtime: Runtime, *, stop_at: float = 2.0, die_at: float = 2.0, **options
+):
+    """Train for four epochs unless all stop, or the last process is killed, at a progress; the model, what it took."""
     model = tiny_model()
     settings = {"epochs": 4, "batch_size": BATCH, "device": "cpu", "dtype": "float32", "optimizer": "adamw"}
     config = TrainConfig.model_validate({**settings, "learning_rate": 0.01, **options})
 
     def stop(progress: float) -> None:
         model.patch_keep = 0.6 if options.get("patch_keep") else 1.0
+        if folder is not None and runtime.is_main:
+            with (folder / "progress.txt").open("a") as file:
+                print(progress, file=file)
         if progress >= stop_at:
             raise KilledError
+        if folder is not None and progress >= die_at and runtime.rank == runtime.world_size - 1:
+            die_once(folder)
 
     taken = train(
         model, tiny_batches(runtime), STEPS, config, runtime=runtime, folder=folder, on_progress=stop

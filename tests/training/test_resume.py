@@ -108,6 +108,6 @@ def test_an_epoch_without_batches_is_an_error():
     model = torch.nn.Linear(2, 2)
     with pytest.raises(ValueError, match="An epoch must have 2 batches, but has only 0"):
         session_train = session.Session(
-            model, 2, TrainConfig(device="cpu"), ALONE, torch.nn.functional.cross_entropy, (), None
+            model, 2, TrainConfig(device="cpu"), ALONE, torch.nn.functional.cross_entropy, (), None, {}
         )
         session_train.train(lambda _: [], None, None)

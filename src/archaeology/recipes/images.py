@@ -92,6 +92,7 @@ def run_images(
             on_progress=subject.on_progress(),
             on_epoch=after_epoch,
             objective=subject.objective(),
+            identity={name: fact for name, fact in subject.about.items() if name != "frozen"},
         )
     taken = {
         "epochs": round(trained.images / len(subject.batches.images), 2),

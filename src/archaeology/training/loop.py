@@ -1,9 +1,10 @@
 """The loop: predict, compare, step, with rates that follow progress and numbers written as they come."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ def train(
     on_progress: Callable[[float], None] | None = None,
     on_epoch: Callable[[int], dict[str, float]] | None = None,
     objective: Objective | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train `model` in place; with averaged weights (`config.ema`), it ends with the average.
 
@@ -51,6 +53,7 @@ def train(
         on_epoch: Called after every epoch; its numbers are tracked. With averaged weights, the model has them then.
         objective: From what the model says (at least float32) and what it should say to a loss; None takes
             cross-entropy, with the label smoothing of `config`.
+        identity: What else must be the same when a training goes on: its data, its teacher.
 
     Returns:
         What it took, what was done before it was stopped included.
@@ -65,7 +68,9 @@ def train(
     runtime.share_of(config.batch_size)
     objective = objective or partial(F.cross_entropy, label_smoothing=config.label_smoothing)
     with _threads(config.threads):
-        session = Session(model, steps_per_epoch, config, runtime, objective, trackers, folder)
+        session = Session(
+            model, steps_per_epoch, config, runtime, objective, trackers, folder, identity or {}
+        )
         try:
             return session.train(batches, on_progress, on_epoch)
         except TrainingFailedError as failure:

@@ -39,7 +39,7 @@ def step_memory(model: nn.Module, images: Tensor, dtype: torch.dtype, optimizer:
         dtype: Of the matrix products.
         optimizer: A name of `TrainConfig.optimizer`.
     """
-    one, two = (_kept(model, images[:count], dtype) for count in (1, 2))
+    one, two = (_kept(model, images[:count].clone(), dtype) for count in (1, 2))
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     per_image = max(two - one, 1)
     return StepMemory(COPIES[optimizer] * weights + max(one - per_image, 0), per_image)

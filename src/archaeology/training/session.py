@@ -53,9 +53,11 @@ class Session:
         objective: Objective,
         trackers: Sequence[Tracker],
         folder: Path | None,
+        identity: Mapping[str, Any],
     ) -> None:
         self.model, self.config, self.runtime, self.trackers = model, config, runtime, trackers
         self.steps_per_epoch = steps_per_epoch
+        self.identity = {**config.model_dump(mode="json", exclude=FREE), **identity}
         self.total = max(1, round(config.epochs * steps_per_epoch))
         self.dtype = choose_dtype(config.dtype, runtime.device)
         self.states = None if folder is None else folder / "state"
@@ -110,7 +112,6 @@ class Session:
 
     def _go_on(self) -> None:
         """Begin, or go on where a state was saved."""
-        self.identity = self.config.model_dump(mode="json", exclude=FREE)
         position = find_position(self.states, self.identity) if self.states else Position()
         if self.states and position.step:
             load_state(self.states, self.learner, position, self.runtime)

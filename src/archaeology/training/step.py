@@ -42,7 +42,8 @@ class Stepper:
             targets: What the objective compares with; a tensor or a tuple of tensors, image by image.
 
         Returns:
-            The loss, and the norm of all gradients together before they are clipped; both stay on the device.
+            The loss, and the norm of all gradients together before they are clipped (0 for a step that the scaler
+            skipped); both stay on the device.
         """
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self._device)
@@ -58,6 +59,10 @@ class Stepper:
         norm = self._clipped()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if (
+            self.scaler.is_enabled()
+        ):  # a step whose scale was too large is skipped, and says nothing of the gradients
+            norm = norm.where(norm.isfinite(), 0.0)
         return loss, norm
 
     def _clipped(self) -> Tensor:

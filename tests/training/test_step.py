@@ -131,7 +131,9 @@ def test_a_training_with_an_average_ends_with_it():
 def test_one_cycle_rises_from_a_25th_to_the_full_rate_and_falls_to_nearly_nothing():
     rates = [rate_factor(step / 1000, schedule="one_cycle", warmup=0.5) for step in range(1001)]
     assert (
-        rates[0] == pytest.approx(START) and rates[-1] == pytest.approx(END) and max(rates) == rates[int(1000 * PEAK)] == 1
+        rates[0] == pytest.approx(START)
+        and rates[-1] == pytest.approx(END)
+        and max(rates) == rates[int(1000 * PEAK)] == 1
     )
     peak = int(1000 * PEAK)
     assert rates[:peak] == sorted(rates[:peak]) and rates[peak:] == sorted(rates[peak:], reverse=True)

@@ -111,4 +111,4 @@ def test_version(capsys):
 
 def test_every_command_has_a_module():
     folder = Path(sys.modules["archaeology.cli.main"].__file__).parent
-    assert all((folder / f"{name}.py").is_file() for name in COMMANDS)
+    assert all((folder / f"{name.replace('-', '_')}.py").is_file() for name in COMMANDS)

@@ -198,11 +198,60 @@ def reverser_run(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory):
+    """Two recipes of three seeds and a lone run, with made-up attention of 2 layers of 3 heads before and after."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from archaeology.core.intervals import Interval, mcnemar
+    from archaeology.diagnose import compare
+    from archaeology.diagnose.comparison_answers import AnswerDifference
+    from archaeology.diagnose.comparison_attention import (
+        QUANTITIES,
+        AttentionChange,
+        LayerChange,
+        over_images,
+    )
+
+    beside = Path(__file__).resolve().parents[1] / "diagnose" / "compared.py"
+    spec = importlib.util.spec_from_file_location("archaeology_compared_runs", beside)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("compared")
+    paths = [
+        *module.write_recipe(folder, "vit_fine_tuned", (0.78, 0.8, 0.81), pace=200.0),
+        *module.write_recipe(folder, "vit_from_scratch", (0.6, 0.63, 0.61), start=0.2, pace=190.0),
+        *module.write_recipe(folder, "convnet", (0.75,), start=0.3, pace=40.0),
+    ]
+    found = compare(paths, run_models=False)
+    names = [group.name for group in found.groups]
+    right = np.arange(100) % 5 > 0
+    answers = AnswerDifference(
+        names[0], names[1], (0,), Interval(0.2, 0.1, 0.3, 100, "bootstrap"), (mcnemar(right, ~right),)
+    )
+    values = np.random.default_rng(0).random((6, 3, len(QUANTITIES)))
+    layers = tuple(
+        LayerChange(
+            f"blocks.{number}",
+            {name: over_images(scale * values[:, :, place]) for place, name in enumerate(QUANTITIES)},
+            scale * values,
+        )
+        for number, scale in enumerate((0.2, 0.6))
+    )
+    overall, usual = (over_images(values[:, 0, place]) for place in (0, 1))
+    change = AttentionChange(
+        names[0], "bundled:vit", (0, 1, 2), 6, "the same 8 x 8 patches", layers, overall, usual
+    )
+    return replace(found, answers=(answers,), attention=(change,))
+
+
 @pytest.fixture
-def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run):
+def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run, comparison):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
-    from archaeology.figures import profile_figures, world_figures
+    from archaeology.figures import profile_figures, training_figures, world_figures
     from archaeology.figures._world_source import WorldSource, found_runs
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
@@ -214,6 +263,8 @@ def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run):
             return WorldSource(found_runs(world_runs), count=11)
         if name in profile_figures:
             return profile_run
+        if name in training_figures:
+            return comparison
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

@@ -8,14 +8,21 @@ import pytest
 
 import archaeology.figures
 from archaeology.dig.directory import RunDirectory
-from archaeology.figures import figures, profile_figures, svg_text, world_figures, zoo_figures
+from archaeology.figures import (
+    figures,
+    profile_figures,
+    svg_text,
+    training_figures,
+    world_figures,
+    zoo_figures,
+)
 
 NEED_LABELS = {"accuracy", "failure_types", "ablation_accuracy", "ablation_loss", "ablation_against_entropy"}
 FOLDER = Path(archaeology.figures.__file__).parent
 SHARED = {"__init__", "drawing", "files", "svg", "words"}
 EVERY = {
     name: registry.get(name)
-    for registry in (figures, zoo_figures, world_figures, profile_figures)
+    for registry in (figures, zoo_figures, world_figures, profile_figures, training_figures)
     for name in registry
 }
 

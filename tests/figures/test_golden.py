@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from archaeology.core.storage import write_json
-from archaeology.figures import figures, profile_figures, world_figures, zoo_figures
+from archaeology.figures import figures, profile_figures, training_figures, world_figures, zoo_figures
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py, test_worlds.py and test_world_heads.py have theirs
@@ -26,10 +26,13 @@ NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py, test_worlds.py
     "world_shapes1d",
     "world_shapes2d",
     "world_tokens",
+    "training_accuracy",  # tests/diagnose/test_comparison.py has theirs, and test_comparison_models.py
+    "training_attention",
+    "training_curves",
 }
 EVERY = {
     name: registry.get(name)
-    for registry in (figures, zoo_figures, world_figures, profile_figures)
+    for registry in (figures, zoo_figures, world_figures, profile_figures, training_figures)
     for name in registry
     if name not in NOT_KEPT
 }

@@ -15,6 +15,7 @@ from archaeology.core.registry import unknown_name
 COMMANDS = {
     "dig": "compare a vision transformer with a CNN on the same images, and write a report",
     "train": "train a recipe into a checkpoint folder",
+    "compare-training": "which way of training is good for what: accuracy, time, intervals, attention",
     "report": "write the report of a finished dig again",
     "figures": "draw the figures of the synthetic worlds, from trained runs",
     "profile": "parameters, FLOPs, memory and speed of specimens, side by side",
@@ -58,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise unknown_name("command", words[0], list(COMMANDS))
-        run: Callable[[Sequence[str]], int] = import_module(f"archaeology.cli.{words[0]}").run
+        run: Callable[[Sequence[str]], int] = import_module(
+            f"archaeology.cli.{words[0].replace('-', '_')}"
+        ).run
         return run(words[1:])
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("ARCHAEOLOGY_TRACEBACK"):

@@ -9,6 +9,8 @@ from archaeology.diagnose import overfitting as _overfitting
 from archaeology.diagnose import plateau as _plateau
 from archaeology.diagnose import start as _start
 from archaeology.diagnose import underfitting as _underfitting
+from archaeology.diagnose.comparison import Comparison as Comparison
+from archaeology.diagnose.comparison import compare as compare
 from archaeology.diagnose.diagnose import Report as Report
 from archaeology.diagnose.diagnose import diagnose as diagnose
 from archaeology.diagnose.diagnosis import Case as Case

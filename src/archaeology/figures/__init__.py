@@ -9,6 +9,7 @@ from archaeology.figures.distance import distance as distance
 from archaeology.figures.drawing import Drawing as Drawing
 from archaeology.figures.drawing import figures as figures
 from archaeology.figures.drawing import profile_figures as profile_figures
+from archaeology.figures.drawing import training_figures as training_figures
 from archaeology.figures.drawing import world_figures as world_figures
 from archaeology.figures.drawing import zoo_figures as zoo_figures
 from archaeology.figures.entropy import entropy as entropy
@@ -19,6 +20,9 @@ from archaeology.figures.participation import participation as participation
 from archaeology.figures.profile_patch_size import profile_patch_size as profile_patch_size
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
 from archaeology.figures.svg import svg_text as svg_text
+from archaeology.figures.training_accuracy import training_accuracy as training_accuracy
+from archaeology.figures.training_attention import training_attention as training_attention
+from archaeology.figures.training_curves import training_curves as training_curves
 from archaeology.figures.world_alignment import world_alignment as world_alignment
 from archaeology.figures.world_colour_rule import world_colour_rule as world_colour_rule
 from archaeology.figures.world_cross_patch import world_cross_patch as world_cross_patch

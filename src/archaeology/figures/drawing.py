@@ -50,3 +50,4 @@ figures: Registry[Drawing] = Registry("figure")  # of a dig; the report shows th
 zoo_figures: Registry[Drawing] = Registry("figure of the zoo")
 world_figures: Registry[Drawing] = Registry("figure of the worlds")  # `archaeology figures` draws them
 profile_figures: Registry[Drawing] = Registry("figure of a profile")
+training_figures: Registry[Drawing] = Registry("figure of trainings")  # of `compare-training`

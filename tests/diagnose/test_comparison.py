@@ -12,8 +12,8 @@ from scipy import stats
 from archaeology.core.intervals import wilson
 from archaeology.core.storage import json_text
 from archaeology.diagnose import compare
+from archaeology.diagnose.comparison_groups import read_groups
 from archaeology.diagnose.comparison_leads import accuracy_after
-from archaeology.diagnose.comparison_runs import read_groups
 from archaeology.diagnose.comparison_statistics import paired_difference, student
 from archaeology.diagnose.comparison_words import duration
 
@@ -191,8 +191,9 @@ def test_noise_settles_nothing_and_neither_do_two_seeds(tmp_path):
     pair = tmp_path / "pair"
     two = numbers([*write_recipe(pair, "high", (0.9, 0.92)), *write_recipe(pair, "low", (0.5, 0.51))])
     said = "\n".join(two.findings)
-    assert "is not settled: high has the best mean, 91.0 %" in said
+    assert "is not settled: high is ahead with 91.0 %" in said
     assert "2 seeds paired, fewer than the 3 an interval needs" in said
+    assert "What each recipe is good for cannot be said: no two have 3 seeds in common" in said
     assert "nan" not in said
 
 

@@ -19,7 +19,7 @@ from archaeology.diagnose import compare
 from archaeology.diagnose.comparison_answers import AnswerDifference, compare_answers, place_of
 from archaeology.diagnose.comparison_attention import QUANTITIES, change_values, divergence
 from archaeology.diagnose.comparison_grids import CommonGrid, shares, tokens_in_cells
-from archaeology.diagnose.comparison_runs import read_groups
+from archaeology.diagnose.comparison_groups import read_groups
 from archaeology.diagnose.comparison_words import of_answers
 from archaeology.models import build
 from archaeology.models.resized import resized_positions

@@ -15,9 +15,9 @@ from archaeology.diagnose.comparison_answers import (
     open_test,
 )
 from archaeology.diagnose.comparison_attention import AttentionChange, attention_changes
+from archaeology.diagnose.comparison_groups import Group, read_groups
 from archaeology.diagnose.comparison_leads import Lead, find_leads
 from archaeology.diagnose.comparison_levels import Reach, check_levels, choose_levels, reach
-from archaeology.diagnose.comparison_runs import Group, read_groups
 from archaeology.diagnose.comparison_statistics import Difference, paired_difference, student
 from archaeology.diagnose.comparison_words import findings
 
@@ -182,12 +182,12 @@ def _models(
         if data is not None:
             raise
         return (), (), [f"no model was run on the test images ({error}); name them with --data"]
-    notes = _of_test(test, count)
     answers: tuple[AnswerDifference, ...] = ()
+    notes: list[str] = []
     if can_pair:
         right, strange = answer(groups, test, count)
         answers = compare_answers(groups, right)
-        notes += strange
+        notes = [*_of_test(test, count), *strange]
     attention, why_not = attention_changes(groups, test, attention_images)
     return answers, attention, [*notes, *why_not]
 

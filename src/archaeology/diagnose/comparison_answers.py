@@ -15,7 +15,8 @@ from archaeology.data.cache import DecodedImages, decode_once
 from archaeology.data.chosen import choose_evenly
 from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
-from archaeology.diagnose.comparison_runs import ComparedRun, Group
+from archaeology.diagnose.comparison_groups import Group
+from archaeology.diagnose.comparison_runs import ComparedRun
 from archaeology.specimens.run import load_run
 
 BATCH = 500

@@ -20,7 +20,8 @@ from archaeology.core.errors import SelfCheckError
 from archaeology.core.shapes import Pattern
 from archaeology.diagnose.comparison_answers import TestImages
 from archaeology.diagnose.comparison_grids import CommonGrid
-from archaeology.diagnose.comparison_runs import ComparedRun, Group
+from archaeology.diagnose.comparison_groups import Group
+from archaeology.diagnose.comparison_runs import ComparedRun
 from archaeology.specimens.load import load
 from archaeology.specimens.run import load_run
 from archaeology.specimens.specimen import Specimen

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from archaeology.core.intervals import Interval
+from archaeology.diagnose.comparison_groups import Group
 from archaeology.diagnose.comparison_levels import Crossing, Reach
-from archaeology.diagnose.comparison_runs import ComparedRun, Group
+from archaeology.diagnose.comparison_runs import ComparedRun
 from archaeology.diagnose.comparison_statistics import Difference, paired_difference, student
 
 Task = Literal["end", "level", "pace", "examples"]

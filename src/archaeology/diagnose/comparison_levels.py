@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archaeology.diagnose.comparison_runs import ComparedRun, Group, Point
+from archaeology.diagnose.comparison_groups import Group
+from archaeology.diagnose.comparison_runs import ComparedRun, Point
 
 MOST_LEVELS = 5
 

@@ -8,9 +8,9 @@ from archaeology.core.bootstrap import Intervals
 from archaeology.core.intervals import Interval
 from archaeology.diagnose.comparison_answers import AnswerDifference
 from archaeology.diagnose.comparison_attention import AttentionChange
+from archaeology.diagnose.comparison_groups import Group
 from archaeology.diagnose.comparison_leads import Lead, Task
 from archaeology.diagnose.comparison_levels import Reach
-from archaeology.diagnose.comparison_runs import Group
 from archaeology.diagnose.comparison_statistics import LEAST_SEEDS, STUDENT, TOO_FEW, Difference
 
 UNCHANGED = 1e-6  # bits; less comes from rounding
@@ -44,8 +44,13 @@ def findings(
     """All sentences: of each task, of each recipe, of the same images, of attention."""
     said = [of_lead(lead) for lead in leads]
     said += [sentence for sentence in (of_only(groups, reached),) if sentence]
-    if len(groups) > 1:
+    if any(margin.interval.method == STUDENT for lead in leads for margin in lead.margins):
         said += [of_group(group, leads) for group in groups]
+    elif leads:
+        said.append(
+            f"What each recipe is good for cannot be said: no two have {LEAST_SEEDS} seeds in common whose "
+            "differences vary; this compares runs."
+        )
     said += [of_answers(difference) for difference in answers]
     return (*said, *(of_attention(change) for change in attention))
 
@@ -60,9 +65,7 @@ def of_lead(lead: Lead) -> str:
     if lead.is_clear:
         return f"{what}: {lead.leader}, {value} on average, {over}."
     lone = f"; no seed in common with {', '.join(lead.unpaired)}" if lead.unpaired else ""
-    return f"{what} is not settled: {lead.leader} has the best mean, {value}, {over}{lone}.".replace(
-        ", ;", ";"
-    )
+    return f"{what} is not settled: {lead.leader} is ahead with {value}, {over}{lone}.".replace(", ;", ";")
 
 
 VERBS: dict[Task, str] = {"end": "above", "level": "before", "pace": "less than", "examples": "above"}

@@ -27,6 +27,7 @@ class RecipeEnd:
 
     Attributes:
         name: Of the group of runs.
+        order: Its place among all that are compared, which chooses the colour.
         seeds: Of the finished ones.
         finals: Accuracy of each, with Wilson's interval.
         mean: Over them, with Student's interval; NaN ends where there is none.
@@ -35,6 +36,7 @@ class RecipeEnd:
     """
 
     name: str
+    order: int
     seeds: list[int]
     finals: list[Interval]
     mean: Interval
@@ -75,13 +77,14 @@ class TrainingEnds:
 def compute(source: Comparison) -> TrainingEnds | None:
     """Where all finished runs ended; None if none did."""
     ends = []
-    for group in source.groups:
+    for order, group in enumerate(source.groups):
         mean = source.mean(group)
         if mean is None:
             continue
         ends.append(
             RecipeEnd(
                 name=group.name,
+                order=order,
                 seeds=[run.seed for run in group.finished],
                 finals=[run.final for run in group.finished if run.final is not None],
                 mean=mean,
@@ -117,7 +120,7 @@ def draw(data: TrainingEnds) -> "Figure":
     pairs = 0.3 + 0.075 * max((len(each.words) for each in data.apart), default=0)
     width = LEFT + names + WIDE + 0.3 + ((GAP + pairs + WIDE) if data.apart else 0)
     top = headline_height(width, data.sentence) + 0.62
-    tall = ROW * max(len(data.ends), len(data.apart), 2)
+    tall = ROW * max(len(data.ends), len(data.apart))
     with themed("training_accuracy"):
         figure = new_figure(width, top + tall + 0.45)
         write_headline(figure, data.sentence)
@@ -133,11 +136,12 @@ def draw(data: TrainingEnds) -> "Figure":
 
 def _ends(axes: "Axes", ends: list[RecipeEnd]) -> None:
     for row, end in enumerate(ends):
-        colour = SERIES[row % len(SERIES)]
-        for order, final in enumerate(end.finals):
-            height = row + 0.12 + 0.24 * (order + 1) / (len(end.finals) + 1)
+        colour = SERIES[end.order % len(SERIES)]
+        for place_of, final in enumerate(end.finals):
+            height = row + 0.12 + 0.24 * (place_of + 1) / (len(end.finals) + 1)
             _interval(axes, final, height, colour, size=2.5, line=0.7)
-        _interval(axes, end.mean, row - 0.12, colour, size=6.0, line=2.0)
+        if len(end.finals) > 1:
+            _interval(axes, end.mean, row - 0.12, colour, size=6.0, line=2.0)
     title(axes, "final accuracy on all test images (%)")
     _rows(axes, [end.name for end in ends])
 

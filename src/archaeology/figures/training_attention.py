@@ -35,14 +35,25 @@ TITLES = {"entropy": "entropy (% of the largest)", "distance": "distance (% of t
 
 @dataclass(frozen=True, eq=False)
 class TrainingAttention:
-    """Everything drawn: of every recipe that started from a specimen, layer by layer."""
+    """Everything drawn.
+
+    Attributes:
+        changes: Of every recipe that started from a specimen, layer by layer.
+        orders: Places of these recipes among all that are compared, which choose their colours.
+    """
 
     changes: list[AttentionChange]
+    orders: list[int]
 
 
 def compute(source: Comparison) -> TrainingAttention | None:
     """What was found; None where no run started from a specimen that could be looked at."""
-    return TrainingAttention(list(source.attention)) if source.attention else None
+    if not source.attention:
+        return None
+    names = [group.name for group in source.groups]
+    return TrainingAttention(
+        list(source.attention), [names.index(change.group) for change in source.attention]
+    )
 
 
 def mean_of(layer: LayerChange, quantity: str) -> float:
@@ -81,18 +92,17 @@ def draw(data: TrainingAttention) -> "Figure":
         largest = max(max(float(np.nanmax(_matrix(change))) for change in data.changes), 1e-3)
         for row, change in enumerate(data.changes):
             start = top + row * (tall + ROW_GAP)
+            colour = SERIES[data.orders[row] % len(SERIES)]
             looked = f"{plural(len(change.seeds), 'seed')}, {plural(change.num_images, 'image')}"
             words = f"{change.group} from {change.origin}, {looked}"
-            write_at(figure, LEFT, start - 0.12, words, colour=SERIES[row % len(SERIES)])
+            write_at(figure, LEFT, start - 0.12, words, colour=colour)
             axes = place(figure, LEFT + 0.5, start + 0.3, wide, CELL * len(change.layers))
             _heads(axes, change, largest)
             bar = place(figure, LEFT + 0.5, start + 0.3 + CELL * len(change.layers) + 0.12, wide, 0.08)
             colour_bar(bar, SEQUENTIAL, 0.0, largest, "bits")
             for panel, quantity in enumerate(MOVED):
                 left = LEFT + 0.5 + wide + GAP + panel * (WIDE + GAP)
-                _before_and_after(
-                    place(figure, left, start + 0.3, WIDE, tall), change, quantity, SERIES[row % len(SERIES)]
-                )
+                _before_and_after(place(figure, left, start + 0.3, WIDE, tall), change, quantity, colour)
     return figure
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from archaeology.diagnose.comparison import Comparison
+from archaeology.diagnose.comparison_groups import Group
 from archaeology.diagnose.comparison_levels import Reach
-from archaeology.diagnose.comparison_runs import Group, Point
+from archaeology.diagnose.comparison_runs import Point
 from archaeology.diagnose.comparison_words import duration
 from archaeology.figures._labels import Label, label_beside
 from archaeology.figures._theme import new_figure, place, round_ticks, themed

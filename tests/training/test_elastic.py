@@ -1,5 +1,6 @@
 """A process among two is killed: torchrun starts both again, or a person does, and nothing is lost but minutes."""
 
+import functools
 import json
 import os
 import subprocess
@@ -38,7 +39,7 @@ def torchrun(folder: Path, *, max_restarts: int = 0, **options) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -53,14 +54,19 @@ def begun(folder: Path) -> list[float]:
     return [float(line) for line in (folder / "progress.txt").read_text().split()]
 
 
-@pytest.fixture(scope="module", params=["ddp", "fsdp"])
-def undisturbed(request, tmp_path_factory):
-    """How weights are spread, and the folder of a training that nobody killed."""
-    folder = tmp_path_factory.mktemp(request.param)
-    done = torchrun(folder, parallel=request.param)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len(begun(folder)) == 12
-    return request.param, folder
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """From how weights are spread to the folder of a training that nobody killed."""
+
+    @functools.cache
+    def trained(parallel: str) -> Path:
+        folder = tmp_path_factory.mktemp(parallel)
+        done = torchrun(folder, parallel=parallel)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert len(begun(folder)) == 12
+        return folder
+
+    return trained
 
 
 def check_went_on(folder: Path, whole: Path) -> None:
@@ -72,18 +78,17 @@ def check_went_on(folder: Path, whole: Path) -> None:
     assert same(folder, whole)
 
 
-def test_a_killed_process_is_started_again_and_all_go_on(undisturbed, tmp_path):
-    parallel, whole = undisturbed
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_killed_process_is_started_again_and_all_go_on(undisturbed, tmp_path, parallel):
     done = torchrun(tmp_path, max_restarts=1, parallel=parallel, die_at=DIE_AT)
     assert done.returncode == 0, done.stderr[-3000:]
-    check_went_on(tmp_path, whole)
+    check_went_on(tmp_path, undisturbed(parallel))
 
 
 def test_where_it_may_not_start_again_the_same_command_goes_on_later(undisturbed, tmp_path):
-    parallel, whole = undisturbed
-    killed = torchrun(tmp_path, parallel=parallel, die_at=DIE_AT)
+    killed = torchrun(tmp_path, parallel="ddp", die_at=DIE_AT)
     assert killed.returncode != 0 and "SIGKILL" in killed.stderr
     assert not (tmp_path / "final.safetensors").exists()
-    done = torchrun(tmp_path, parallel=parallel, die_at=DIE_AT)
+    done = torchrun(tmp_path, parallel="ddp", die_at=DIE_AT)
     assert done.returncode == 0, done.stderr[-3000:]
-    check_went_on(tmp_path, whole)
+    check_went_on(tmp_path, undisturbed("ddp"))

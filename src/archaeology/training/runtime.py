@@ -14,6 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 
 from archaeology.core.device import choose_device
@@ -76,11 +78,24 @@ def open_runtime(device: str = "auto") -> Iterator[Runtime]:
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    _join("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Runtime(chosen, dist.get_rank(), world_size)
     finally:
         dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    """Meet the other processes of the same attempt.
+
+    When torchrun starts killed processes again, its store still holds where those of the attempt before were to be
+    found, and who reads that waits for them for ever. So every attempt has keys of its own.
+    """
+    store, rank, world_size = next(rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        backend, store=PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=world_size
+    )
 
 
 @dataclass(frozen=True)

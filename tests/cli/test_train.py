@@ -71,6 +71,8 @@ def test_options_reach_the_run_and_the_result_is_one_document(tmp_path, capsys, 
     assert (
         config["flip"] is False and config["clip"] == 1 and config["accumulate"] == 2 and config["ema"] == 0.9
     )
+    main(["doctor", str(tmp_path / "run"), "--data", photos])  # which has two splits; the run knows which one
+    assert "attention was looked at on 10 images" in capsys.readouterr().out
     (line, *_) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {"loss", "gradient_norm", "learning_rate", "images_per_second", "seconds_left"} <= set(line)
 

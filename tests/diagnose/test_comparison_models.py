@@ -16,11 +16,12 @@ from scipy.spatial.distance import jensenshannon
 
 from archaeology.core.intervals import Interval, McNemar, mcnemar
 from archaeology.diagnose import compare
-from archaeology.diagnose.comparison_answers import AnswerDifference, compare_answers, place_of
+from archaeology.diagnose.comparison_answers import AnswerDifference, compare_answers
 from archaeology.diagnose.comparison_attention import QUANTITIES, change_values, divergence
 from archaeology.diagnose.comparison_grids import CommonGrid, shares, tokens_in_cells
 from archaeology.diagnose.comparison_groups import read_groups
 from archaeology.diagnose.comparison_words import of_answers
+from archaeology.diagnose.places import place_of
 from archaeology.models import build
 from archaeology.models.resized import resized_positions
 from archaeology.recipes import run_recipe

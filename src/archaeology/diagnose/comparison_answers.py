@@ -1,6 +1,5 @@
 """Finished models on the same test images: what one names rightly and another does not."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,10 @@ from archaeology.core.intervals import Interval, McNemar, mcnemar, paired_bootst
 from archaeology.core.progress import progress
 from archaeology.data.cache import DecodedImages, decode_once
 from archaeology.data.chosen import choose_evenly
-from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.diagnose.comparison_groups import Group
 from archaeology.diagnose.comparison_runs import ComparedRun
+from archaeology.diagnose.places import opened, place_of
 from archaeology.specimens.run import load_run
 
 BATCH = 500
@@ -76,7 +75,7 @@ def open_test(runs: Sequence[ComparedRun], data: str | None) -> TestImages:
     recorded = runs[0].data.get("test_fingerprint")
     if data is None and spec is None:
         raise ValueError("the runs do not say where their test images are")
-    source = _opened(data or str(spec), split, is_sure=data is None)
+    source = opened(data or str(spec), split, is_sure=data is None)
     classes = tuple(runs[0].history.card.get("classes") or ())
     if tuple(source.classes) != classes:
         raise ValueError(
@@ -87,22 +86,6 @@ def open_test(runs: Sequence[ComparedRun], data: str | None) -> TestImages:
     if data is None and recorded is not None and not is_recorded:
         raise ValueError(f"{source.name} no longer holds the images that the runs were measured on")
     return TestImages(source, data or str(spec), is_recorded)
-
-
-def _opened(spec: str, split: str | None, *, is_sure: bool) -> ImageSource:
-    """A split, or what is there where nobody promised that there is one."""
-    try:
-        return open_source(spec, split=split)
-    except ValueError:
-        if is_sure or split is None:
-            raise
-        return open_source(spec)
-
-
-def place_of(described: object) -> tuple[str | None, str | None]:
-    """Spec and split of test images, out of "parquet:PLACE test (10,000)"."""
-    found = re.fullmatch(r"(.+) (\S+) \([\d,]+\)", str(described))
-    return (found[1], None if found[2] == "None" else found[2]) if found else (None, None)
 
 
 def answer(

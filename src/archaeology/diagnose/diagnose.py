@@ -1,17 +1,15 @@
 """Read a training, look at its attention where there are images, and name what went wrong."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from archaeology.data.cache import decode_once
 from archaeology.data.chosen import choose_evenly
-from archaeology.data.open import open_source
 from archaeology.diagnose.diagnosis import Case, Diagnosis, checks
 from archaeology.diagnose.history import RunHistory, State, read_history
 from archaeology.diagnose.look import AttentionLayer, look_at
+from archaeology.diagnose.places import opened, place_of
 from archaeology.recipes.recipe import StreamRecipe
 from archaeology.recipes.stream import load_trained
 from archaeology.specimens.run import load_run
@@ -86,11 +84,13 @@ def _look(run: RunHistory, data: str | None) -> tuple[tuple[AttentionLayer, ...]
     specimen = load_run(run.folder)
     if specimen.kind != "transformer":
         return (), "the model does not attend, so attention was not looked at"
-    spec, split = (data, None) if data else _place_of(run.facts.get("data"))
+    described = run.facts.get("data")
+    spec, split = place_of(described.get("test") if isinstance(described, Mapping) else None)
+    spec = data or spec
     if spec is None:
         return (), "attention was not looked at: the training names no test images; name some with --data"
     try:
-        source = open_source(spec, split=split)
+        source = opened(spec, split, is_sure=data is None)
         chosen = choose_evenly(source, NUM_IMAGES, seed=0)
         images = decode_once(chosen, specimen.image_size)
         batch = next(iter(images.batches(len(images))))[0]
@@ -109,10 +109,3 @@ def _look_at_examples(run: RunHistory) -> tuple[tuple[AttentionLayer, ...], str]
     if not layers:
         return (), "the model does not attend, so attention was not looked at"
     return layers, f"attention was looked at on {NUM_EXAMPLES} made-up examples"
-
-
-def _place_of(described: Any) -> tuple[str | None, str | None]:
-    """Spec and split of the test images, out of "parquet:PLACE test (10,000)"."""
-    test = described.get("test", "") if isinstance(described, Mapping) else ""
-    found = re.fullmatch(r"(.+) (\S+) \([\d,]+\)", str(test))
-    return (found[1], None if found[2] == "None" else found[2]) if found else (None, None)

@@ -1,14 +1,19 @@
-"""Keep the runs of recipes on synthetic worlds, all seeds of a recipe in one small file, and rewrite the tables.
+"""Keep the runs of recipes, all seeds of a recipe in one small file, and rewrite the tables.
 
 Run `python docs/collect.py runs/*-seed*` after `archaeology train RECIPE --seed N --out runs/RECIPE-seedN ...`.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from generate import WORLD_RESULTS, main
+from generate import TRAINING_RESULTS, WORLD_RESULTS, main
+
+PLACE = re.compile(
+    r":(?:/|\.\./)[^\s\"]*/(?=[\w.-]+)"
+)  # where the data lie is of no use to others: "parquet:cifar10"
 
 
 def kept(run: Path) -> dict[str, Any]:
@@ -16,20 +21,18 @@ def kept(run: Path) -> dict[str, Any]:
     document = json.loads((run / "run.json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     batch_size = document["config"]["batch_size"]
+    of_world = "scores" in document
+    told = list(document["scores"]) if of_world else ["test_accuracy_glance", "train_accuracy_glance"]
     curve = [
-        {"examples": line["step"] * batch_size} | {name: line[name] for name in document["scores"]}
+        {"examples": line["step"] * batch_size} | {name: line[name] for name in told}
         for line in lines
-        if all(name in line for name in document["scores"])
+        if all(name in line for name in told)
     ]
-    return {
-        "seed": document["seed"],
-        "command": document["command"],
-        "git": document.get("git"),
-        "versions": document.get("versions"),
-        "scores": document["scores"],
-        "trained": document["trained"],
-        "curve": curve,
-    }
+    reached = (
+        ("scores",) if of_world else ("accuracy", "train_accuracy", "data", "teacher", "origin", "frozen")
+    )
+    facts = ("seed", "command", "git", "versions", "trained", *reached)
+    return {**{fact: document.get(fact) for fact in facts if fact in document}, "curve": curve}
 
 
 def collect(runs: list[Path]) -> None:
@@ -38,11 +41,12 @@ def collect(runs: list[Path]) -> None:
     for run in runs:
         recipe = json.loads((run / "run.json").read_text(encoding="utf-8"))["recipe"]
         by_recipe.setdefault(recipe, []).append(kept(run))
-    WORLD_RESULTS.mkdir(parents=True, exist_ok=True)
     for recipe, found in by_recipe.items():
+        folder = WORLD_RESULTS if "scores" in found[0] else TRAINING_RESULTS
+        folder.mkdir(parents=True, exist_ok=True)
         document = {"recipe": recipe, "runs": sorted(found, key=lambda run: run["seed"])}
-        path = WORLD_RESULTS / f"{recipe}.json"
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        text = PLACE.sub(":", json.dumps(document, indent=1))
+        (folder / f"{recipe}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

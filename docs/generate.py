@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "src" / "archaeology" / "specimens" / "bundled"
 SCORES = {"shapes1d": "amplitude_error", "shapes2d": "colour_error"}
 WORLD_RESULTS = ROOT / "docs" / "results" / "worlds"
+TRAINING_RESULTS = ROOT / "docs" / "results" / "training"
 BEGIN, END = "<!-- specimens:begin -->", "<!-- specimens:end -->"
 
 
@@ -126,8 +127,54 @@ defined likewise.
 """
 
 
+def training_table() -> str:
+    """One row for each recipe of images whose runs are kept, by data and best first."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in TRAINING_RESULTS.glob("*.json")]
+
+    def accuracies(document: dict[str, Any], key: str = "accuracy") -> list[float]:
+        return [100 * run[key]["value"] for run in document["runs"]]
+
+    def place(document: dict[str, Any]) -> tuple[str, float]:
+        return document["runs"][0]["data"]["test_fingerprint"], -median(accuracies(document))
+
+    lines = [
+        "| recipe | test accuracy, % | on training images | seeds | test images | epochs | minutes | what it is |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for document in sorted(documents, key=place):
+        name, runs = document["recipe"], document["runs"]
+        reached = accuracies(document)
+        spread = f"{min(reached):.1f} to {max(reached):.1f}" if len(runs) > 1 else "one run"
+        data = runs[0]["data"]
+        epochs = median(run["trained"]["images"] / data["num_training"] for run in runs)
+        minutes = median(run["trained"]["seconds"] for run in runs) / 60
+        seeds = ", ".join(str(run["seed"]) for run in runs)
+        summary = (inspect.getdoc(recipes.get(name)) or "").partition("\n")[0]
+        learnt = median(accuracies(document, "train_accuracy"))
+        test = data["test"].partition(":")[2] or data["test"]
+        lines.append(
+            f"| `{name}` | {median(reached):.1f} ({spread}) | {learnt:.1f} | {seeds} | {test} | {epochs:.1f} | "
+            f"{minutes:.0f} | {summary} |"
+        )
+    return "\n".join(lines)
+
+
+def training_page() -> str:
+    """What every recipe of images reached."""
+    return f"""# Trainings on real images
+
+Generated from [results/training](results/training), which `python docs/collect.py runs/*` writes. Every run can be made
+again: `archaeology train RECIPE --data PLACE --seed N`. Shown is the median over seeds, and the range; minutes are wall
+time on one core beside other work, so they say what is feasible, not what is fast.
+`archaeology compare-training RUN...` compares runs with intervals.
+
+{training_table()}
+"""
+
+
 def main() -> None:
-    """Rewrite the README and the pages of the zoo and the worlds in place."""
+    """Rewrite the README and the pages of the zoo, the worlds and the trainings in place."""
+    (ROOT / "docs" / "training.md").write_text(training_page(), encoding="utf-8")
     (ROOT / "docs" / "worlds.md").write_text(worlds_page(), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_specimens(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -32,6 +32,11 @@ def test_the_page_of_the_worlds_is_as_generated():
     assert generator().worlds_page() == page, "run: python docs/generate.py"
 
 
+def test_the_page_of_the_trainings_is_as_generated():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert generator().training_page() == page, "run: python docs/generate.py"
+
+
 def test_every_kept_run_keeps_its_promise():
     from archaeology.recipes import recipes
 

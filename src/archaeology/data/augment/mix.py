@@ -7,7 +7,6 @@ one uniform number each, so the caller's generator decides everything.
 
 import torch
 from jaxtyping import Float, Int
-from scipy.special import betaincinv
 from torch import Tensor
 
 from archaeology.core.shapes import Image, Label
@@ -74,6 +73,8 @@ def _coin(mixup: float, cutmix: float, batch: int, generator: torch.Generator) -
 
 def _beta(alpha: Float[Tensor, " batch"], uniform: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Numbers of Beta(alpha, alpha) from uniform ones."""
+    from scipy.special import betaincinv  # heavy, and of use to mixing only
+
     shape = alpha.cpu().double().numpy()
     return torch.from_numpy(betaincinv(shape, shape, uniform.cpu().numpy())).to(uniform.device)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from archaeology.recipes.folder import RunOptions
-from archaeology.recipes.images import Subject
 from archaeology.recipes.recipe import StreamRecipe, recipes
+from archaeology.recipes.subject import Subject
 from archaeology.training.config import TrainConfig
 from archaeology.training.overfit import Overfit, overfit_one_batch
 from archaeology.training.runtime import open_runtime

@@ -176,3 +176,12 @@ def test_checks_that_ask_what_others_found_come_after_them():
     assert order.index("divergence") < order.index("plateau") < order.index("no_warmup")
     assert order.index("no_warmup") < order.index("post_norm") < order.index("rate_too_high")
     assert order[-1] == "underfitting"
+
+
+def test_an_interrupted_training_is_known_by_the_state_it_left(tmp_path):
+    written(tmp_path, [2.0, 1.9], finished=False)
+    assert read_history(tmp_path).config == {}
+    config = {"batch_size": 7, "warmup": 0.0, "data": {"training": "somewhere"}}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "latest.json").write_text(json.dumps({"config": config, "folder": "step-1"}))
+    assert read_history(tmp_path).config == {"batch_size": 7, "warmup": 0.0}

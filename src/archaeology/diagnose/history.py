@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from archaeology.core.storage import read_json
+from archaeology.training.config import TrainConfig
+from archaeology.training.state import LATEST
 from archaeology.training.trackers import read_lines
 
 State = Literal["finished", "broken", "running", "interrupted"]
@@ -34,6 +36,7 @@ class RunHistory:
         lines: Of `metrics.jsonl`, those with a loss (null where it was not finite), in order.
         epochs: Those without: what was measured after each epoch.
         state: "finished", "broken" (it says why), "running" (it wrote a moment ago) or "interrupted".
+        saved: `state/latest.json`: where it stands and how it is configured; empty once it finished.
     """
 
     folder: Path
@@ -43,11 +46,12 @@ class RunHistory:
     lines: tuple[Mapping[str, Any], ...]
     epochs: tuple[Mapping[str, Any], ...]
     state: State
+    saved: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """Fields of `TrainConfig`, from whichever file has them; empty if none does."""
-        places = (self.record, self.failure, self.card.get("facts", {}))
+        places = (self.record, self.failure, self.card.get("facts", {}), self.saved)
         return next((place["config"] for place in places if place.get("config")), {})
 
     @cached_property
@@ -152,7 +156,13 @@ def read_history(folder: Path) -> RunHistory:
     steps = tuple(line for line in lines if "loss" in line)
     rest = tuple(line for line in lines if "loss" not in line)
     state: State = "finished" if record else "broken" if failure else _alive(folder, steps)
-    return RunHistory(folder, card, record, failure, steps, rest, state)
+    latest = folder / "state" / LATEST
+    saved = read_json(latest) if latest.is_file() else {}
+    if saved:  # the state also knows what else must stay the same, such as the data
+        saved["config"] = {
+            key: saved["config"][key] for key in TrainConfig.model_fields if key in saved["config"]
+        }
+    return RunHistory(folder, card, record, failure, steps, rest, state, saved)
 
 
 def _alive(folder: Path, lines: tuple[Mapping[str, Any], ...]) -> State:

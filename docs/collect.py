@@ -11,7 +11,7 @@ from typing import Any
 
 from generate import TRAINING_RESULTS, WORLD_RESULTS, main
 
-PLACE = re.compile(
+PLACE = re.compile(r"\b(parquet|folder|npz):[^\s\"]*/(?=[\w.-])")  # where data lie is of no use to others
     r":(?:/|\.\./)[^\s\"]*/(?=[\w.-]+)"
 )  # where the data lie is of no use to others: "parquet:cifar10"
 
@@ -45,7 +45,7 @@ def collect(runs: list[Path]) -> None:
         folder = WORLD_RESULTS if "scores" in found[0] else TRAINING_RESULTS
         folder.mkdir(parents=True, exist_ok=True)
         document = {"recipe": recipe, "runs": sorted(found, key=lambda run: run["seed"])}
-        text = PLACE.sub(":", json.dumps(document, indent=1))
+        text = PLACE.sub(r"\1:", json.dumps(document, indent=1))
         (folder / f"{recipe}.json").write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -12,8 +12,6 @@ from typing import Any
 from generate import TRAINING_RESULTS, WORLD_RESULTS, main
 
 PLACE = re.compile(r"\b(parquet|folder|npz):[^\s\"]*/(?=[\w.-])")  # where data lie is of no use to others
-    r":(?:/|\.\./)[^\s\"]*/(?=[\w.-]+)"
-)  # where the data lie is of no use to others: "parquet:cifar10"
 
 
 def kept(run: Path) -> dict[str, Any]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from archaeology.data.open import open_source as open_source
     from archaeology.dig.run import dig as dig
     from archaeology.explain.explanation import Explanation as Explanation
-    from archaeology.explain.explanation import explain as explain
+    from archaeology.explain.method import explain as explain
+    from archaeology.explain.method import explain_images as explain_images
     from archaeology.report.write import write_report as write_report
     from archaeology.specimens.load import load as load
     from archaeology.specimens.module import of_module as of_module
@@ -33,6 +34,7 @@ _HOMES = {
     "check_capture": "archaeology.capture.checks",
     "Record": "archaeology.capture.record",
     "Explanation": "archaeology.explain.explanation",
+    "explain_images": "archaeology.explain.method",
     "survey_heads": "archaeology.stats.survey",
     "ablate_heads": "archaeology.ablate.heads",
     "write_report": "archaeology.report.write",

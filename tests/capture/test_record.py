@@ -269,3 +269,37 @@ def test_models_that_cannot_be_recorded_say_why():
     flat.tap = Words()
     with pytest.raises(ValueError, match=r"a tap must be a module that returns a tensor .* tap returns str"):
         capture(_specimen(flat, "other"), _images(), taps=("tap",))
+
+
+def test_the_gradient_of_the_image_is_that_of_finite_differences():
+    specimen = _specimen(Vision().double())
+    images, target = 0.1 + 0.8 * _images().double(), torch.tensor([4, 0, 2])  # room for a step each way
+    record = capture(specimen, images, target=target, patterns=False, image_gradient=True)
+    assert record.image_gradient is not None and not record.gradients and not record.attentions
+    direction = torch.randn(images.shape, dtype=images.dtype, generator=torch.Generator().manual_seed(3))
+    step = 1e-6
+    scores = [
+        specimen.predict(images + sign * step * direction).gather(1, target[:, None]).sum()
+        for sign in (1, -1)
+    ]
+    slope = float((scores[0] - scores[1]) / (2 * step))
+    assert slope == pytest.approx(float((record.image_gradient * direction).sum()), rel=1e-5)
+
+
+def test_with_the_image_every_tap_and_pattern_has_its_gradient():
+    specimen = _specimen(Vision())
+    record = capture(specimen, _images(), taps=("blocks.1",), gradients=True, image_gradient=True)
+    plain = capture(specimen, _images(), gradients=True)
+    torch.testing.assert_close(record.stack("pattern_gradient"), plain.stack("pattern_gradient"))
+    late = capture(specimen, _images(), taps=("blocks.1",), patterns=False, gradients=True)
+    torch.testing.assert_close(record.gradients["blocks.1"], late.gradients["blocks.1"])
+    assert record.image_gradient is not None and float(record.image_gradient.abs().max()) > 0
+
+
+def test_the_gradient_of_eight_bit_images_is_taken_where_they_are_one():
+    specimen = _specimen(Vision())
+    eight_bit = (_images() * 255).to(torch.uint8)
+    record = capture(specimen, eight_bit, patterns=False, image_gradient=True)
+    floats = capture(specimen, eight_bit / 255, patterns=False, image_gradient=True)
+    torch.testing.assert_close(record.image_gradient, floats.image_gradient)
+    assert not record.images.requires_grad

@@ -56,6 +56,7 @@ class Record:
         attentions: In the order they ran.
         activations: Outputs of the taps, by module path.
         gradients: d logit[target] / d activation, by module path; empty if not asked.
+        image_gradient: d logit[target] / d image, in the size it was given; None if not asked.
     """
 
     images: Image
@@ -65,6 +66,7 @@ class Record:
     attentions: tuple[CapturedPattern, ...]
     activations: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
+    image_gradient: Image | None = None
 
     def stack(
         self, what: Literal["pattern", "pattern_gradient"] = "pattern"
@@ -105,6 +107,7 @@ def capture(
     taps: Sequence[str] = (),
     patterns: bool = True,
     gradients: bool = False,
+    image_gradient: bool = False,
 ) -> Record:
     """Run the specimen once and write down what was asked for; the model is left exactly as it was.
 
@@ -117,6 +120,8 @@ def capture(
         gradients: Whether to differentiate the target's logit with respect to taps and patterns. The graph
             starts at the first tap reached, so patterns before it have no gradient; without taps it starts
             at the first pattern.
+        image_gradient: Whether to differentiate the target's logit with respect to the images too; the graph then
+            starts there.
 
     Raises:
         UnknownNameError: If a tap is no module of the model; suggests the nearest.
@@ -134,13 +139,16 @@ def capture(
     def keep(attention: Attention) -> None:
         kept.append((attention.module, attention.kind, attention.pattern()))
 
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients and not taps):
+    starts_at_tap = gradients and bool(taps) and not image_gradient
+    differentiates = gradients or image_gradient
+    with torch.inference_mode(False), torch.set_grad_enabled(differentiates and not starts_at_tap):
+        given = _unit_images(images, specimen.device).clone().requires_grad_() if image_gradient else images
         with (
-            _frozen(specimen.model, gradients),
-            _tapped(specimen.model, taps, gradients) as activations,
+            _frozen(specimen.model, differentiates),
+            _tapped(specimen.model, taps, starts_at_tap) as activations,
             intercepted(specimen.model, keep if patterns else None, materialise=materialise),
         ):
-            logits = specimen.predict(images)
+            logits = specimen.predict(given)
             silent = [path for path in taps if path not in activations]
             if silent:
                 raise ValueError(
@@ -149,8 +157,11 @@ def capture(
             chosen = _checked_target(logits, target)
             if attends and not kept:
                 raise why_nothing(specimen, images)
-            sources = [*activations.values(), *(pattern for _, _, pattern in kept)]
-            found = _gradients(logits, chosen, sources) if gradients else [None] * len(sources)
+            sources = [*activations.values(), *(pattern for _, _, pattern in kept)] if gradients else []
+            sources = [*sources, given] if image_gradient else sources
+            found = _gradients(logits, chosen, sources) if differentiates else []
+    of_image = found.pop() if image_gradient else None
+    found = found or [None] * (len(activations) + len(kept))
     return Record(
         images=_unit_images(images, specimen.device),
         logits=logits.detach(),
@@ -168,6 +179,7 @@ def capture(
                 if gradient is not None
             }
         ),
+        image_gradient=of_image,
     )
 
 
@@ -185,7 +197,7 @@ def _frozen(model: nn.Module, freeze: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _tapped(model: nn.Module, taps: Sequence[str], gradients: bool) -> Iterator[dict[str, Tensor]]:
+def _tapped(model: nn.Module, taps: Sequence[str], starts_here: bool) -> Iterator[dict[str, Tensor]]:
     """Outputs of the modules called `taps`, filled in while they run."""
     modules = dict(model.named_modules(remove_duplicate=False))
     for path in taps:
@@ -195,7 +207,7 @@ def _tapped(model: nn.Module, taps: Sequence[str], gradients: bool) -> Iterator[
     handles: list[Any] = []
     try:
         for path in taps:
-            hook: Callable[..., Any] = partial(_tap, path, reached, gradients)
+            hook: Callable[..., Any] = partial(_tap, path, reached, starts_here)
             handles.append(modules[path].register_forward_hook(hook))
         yield reached
     finally:
@@ -204,7 +216,7 @@ def _tapped(model: nn.Module, taps: Sequence[str], gradients: bool) -> Iterator[
 
 
 def _tap(
-    path: str, reached: dict[str, Tensor], gradients: bool, module: nn.Module, given: object, output: Any
+    path: str, reached: dict[str, Tensor], starts_here: bool, module: nn.Module, given: object, output: Any
 ) -> Any:
     """Keep a module's output and pass on a copy, so that nothing done in place reaches what was kept."""
     tensor = output[0] if isinstance(output, list | tuple) and output else output
@@ -213,7 +225,7 @@ def _tap(
             f"a tap must be a module that returns a tensor (or a tuple that starts with one), but {path} "
             f"returns {type(output).__name__}; tap a module inside it."
         )
-    if gradients and not reached:
+    if starts_here and not reached:
         tensor = tensor.detach().requires_grad_()
         torch.set_grad_enabled(True)  # from here on; `capture` restores it
     reached[path] = tensor

@@ -1,10 +1,14 @@
-"""Heat maps: which patches counted, one method per file, each a pure function of a record."""
+"""Heat maps: which patches counted, one method per file, most of them pure functions of a record."""
 
 from archaeology.core.facade import make_callable
 from archaeology.explain.explanation import Explanation as Explanation
-from archaeology.explain.explanation import explain as explain
-from archaeology.explain.explanation import explanations as explanations
 from archaeology.explain.grad_cam import grad_cam as grad_cam
+from archaeology.explain.method import Method as Method
+from archaeology.explain.method import Needs as Needs
+from archaeology.explain.method import explain as explain
+from archaeology.explain.method import explain_all as explain_all
+from archaeology.explain.method import explain_images as explain_images
+from archaeology.explain.method import explanations as explanations
 from archaeology.explain.raw_attention import raw_attention as raw_attention
 from archaeology.explain.rollout import rollout as rollout
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from archaeology.capture.record import Record
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import Heatmap
-from archaeology.explain.explanation import Explanation, explanations
+from archaeology.explain.explanation import Explanation
+from archaeology.explain.method import of_record
 from archaeology.specimens.layout import TokenLayout
 
 
@@ -71,7 +72,7 @@ def _is_channels_last(activation: Tensor, layout: TokenLayout | None) -> bool:
     )
 
 
-@explanations.register("grad_cam")
+@of_record("grad_cam", target_layer=True)
 def grad_cam(record: Record, *, layer: str | None = None) -> Explanation:
     """Grad-CAM of the record's target class at one layer.
 

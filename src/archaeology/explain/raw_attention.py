@@ -6,13 +6,14 @@ decides.
 """
 
 from archaeology.capture.record import CapturedPattern, Record
-from archaeology.explain.explanation import Explanation, explanations
+from archaeology.explain.explanation import Explanation
+from archaeology.explain.method import of_record
 from archaeology.explain.readout import layout_of, patch_map, readout_row
 from archaeology.explain.rollout import fused_heads
 from archaeology.specimens.layout import TokenLayout
 
 
-@explanations.register("raw_attention")
+@of_record("raw_attention", patterns=True, looks_at_class=False)
 def raw_attention(
     record: Record, *, layer: int = -1, head: int | None = None, head_fusion: str = "mean"
 ) -> Explanation:

@@ -16,7 +16,8 @@ from torch import Tensor
 from archaeology.capture.record import Record
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import Pattern
-from archaeology.explain.explanation import Explanation, explanations
+from archaeology.explain.explanation import Explanation
+from archaeology.explain.method import of_record
 from archaeology.explain.readout import layout_of, patch_map, readout_weights
 from archaeology.specimens.layout import TokenLayout
 
@@ -83,7 +84,7 @@ def rolled_row(
     return row[:, 0]
 
 
-@explanations.register("rollout")
+@of_record("rollout", patterns=True, looks_at_class=False)
 def rollout(record: Record, *, head_fusion: str = "mean", discard_ratio: float = 0.0) -> Explanation:
     """Attention rollout from the model's readout to its patches; looks at no class.
 

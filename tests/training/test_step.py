@@ -20,7 +20,6 @@ from archaeology.training.memory import (
     StepMemory,
     available_bytes,
     checkpoint_blocks,
-    is_out_of_memory,
     step_memory,
 )
 from archaeology.training.optimizers import make_optimizer
@@ -199,12 +198,7 @@ def test_memory_of_a_step_is_counted_by_hand_for_a_linear_layer():
     assert StepMemory(1000, 10).batch_size_that_fits(1000) == 0
 
 
-def test_memory_errors_are_told_from_others():
-    assert is_out_of_memory(
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
-    )
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory")) and is_out_of_memory(MemoryError())
-    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+def test_available_memory_is_plausible():
     assert 2**20 < available_bytes(CPU) < 2**50
 
 

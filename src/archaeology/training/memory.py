@@ -87,14 +87,6 @@ def available_bytes(device: torch.device) -> int:
     return min(free, max(limit - taken, 0))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-
-
 def checkpoint_blocks(model: nn.Module, paths: list[str]) -> None:
     """Let blocks forget what they computed and compute it again in the backward pass (`chen2016training`).
 

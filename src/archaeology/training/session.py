@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from archaeology.core.device import choose_dtype
 from archaeology.core.errors import NonFiniteLossError, OutOfMemoryError
+from archaeology.core.halving import is_out_of_memory
 from archaeology.core.progress import Advance, progress
 from archaeology.core.seeding import derived_seed
 from archaeology.training.config import TrainConfig
 from archaeology.training.ema import Average
 from archaeology.training.layers import block_of
-from archaeology.training.memory import available_bytes, checkpoint_blocks, is_out_of_memory, step_memory
+from archaeology.training.memory import available_bytes, checkpoint_blocks, step_memory
 from archaeology.training.meter import Meter
 from archaeology.training.optimizers import make_optimizer
 from archaeology.training.runtime import Runtime, wrap

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from archaeology.capture import Attention, HeadEdit, PatternEdit, intercepted
+from archaeology.capture import Attention, Edits, HeadEdit, HeadWatch, PatternEdit, intercepted
 
 BATCH, HEAD, TOKEN, DIM = 3, 2, 5, 4
 EMBED = HEAD * DIM
@@ -169,6 +169,60 @@ def test_gradients_pass_through_an_edit():
     assert float(tokens.grad.abs().min()) > 0
 
 
+@pytest.mark.parametrize("name", ROUTES)
+def test_sets_of_heads_of_several_layers_answer_as_told_example_by_example(name):
+    masks = torch.tensor([[[True, True], [False, True], [False, False]], [[True, False]] * 3])
+    instead = torch.randn(BATCH, HEAD, TOKEN, DIM)
+
+    def by_hand(layer, output, value):
+        output = output.clone()
+        for example in range(BATCH):
+            for head in range(HEAD):
+                if masks[layer, example, head]:
+                    output[example, head] = instead[example, head] if layer == 0 else 0
+        return output
+
+    expected = Network(ROUTES[name], by_hand)(_tokens())
+    ours = _edited(ROUTES[name], Edits((HeadEdit(1, masks[1]), HeadEdit(0, masks[0], instead))))
+    torch.testing.assert_close(ours, expected)
+
+
+def test_answers_of_some_examples_repeat_over_copies_of_them():
+    heads, windows, copies = 2, 3, 4
+    output = torch.randn(copies * 2 * windows, heads, 5, 7)
+    instead = torch.randn(2 * windows, heads, 5, 7)  # of two images
+    numbers = torch.arange(copies * 2) % 3 - 1
+    edited = HeadEdit(0, numbers, instead).apply(output)
+    for row in range(len(output)):
+        for head in range(heads):
+            chosen = int(numbers[row // windows]) == head
+            assert torch.equal(edited[row, head], instead[row % 6, head] if chosen else output[row, head])
+
+
+@pytest.mark.parametrize("needs", [True, False])
+def test_a_watched_layer_answers_as_ever_and_has_a_gradient(needs):
+    tokens = _tokens().requires_grad_(needs)
+    watched = HeadWatch(1)
+    model = Network(ROUTES["sdpa"])
+    with intercepted(model, None, edit=watched):
+        output = model(tokens)
+    torch.testing.assert_close(output, Network(ROUTES["sdpa"])(tokens))
+    (answer,) = watched.seen
+    (gradient,) = torch.autograd.grad(output.square().sum(), answer)
+    assert gradient.shape == answer.shape == (BATCH, HEAD, TOKEN, DIM)
+    nudged = answer.detach().clone()
+    nudged[2, 1, 3, 0] += 1e-2
+    with intercepted(model, None, edit=HeadEdit(1, torch.ones(BATCH, HEAD, dtype=torch.bool), nudged)):
+        rise = float((model(tokens).square().sum() - output.square().sum()).detach())
+    assert rise == pytest.approx(float(gradient[2, 1, 3, 0]) * 1e-2, rel=0.05, abs=1e-3)
+
+
+def test_two_edits_of_one_layer_are_one_too_many():
+    none = torch.tensor([0, 0, 0])
+    with pytest.raises(ValueError, match=r"one edit for each layer, but got edits of layers \[1, 1\]"):
+        Edits((HeadEdit(1, none), HeadEdit(1, none)))
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -178,6 +232,11 @@ def test_gradients_pass_through_an_edit():
         (HeadEdit(0, torch.tensor([0, 2, 0])), r"must lie in -1..1 in layer 0, but got \[0, 2, 0\]"),
         (HeadEdit(0, torch.tensor([0, -2, 0])), r"must lie in -1..1 in layer 0"),
         (HeadEdit(0, torch.tensor([0, 0, 0]), torch.zeros(HEAD, TOKEN, 9)), "replacement must have shape"),
+        (
+            HeadEdit(0, torch.ones(3, 5, dtype=torch.bool)),
+            "a column for each of the 2 heads of layer 0, but got 5",
+        ),
+        (Edits((HeadEdit(0, torch.tensor([0, 0, 0])), HeadEdit(7, torch.tensor([0, 0, 0])))), "got layer 7"),
         (PatternEdit(0, torch.ones(1, HEAD, TOKEN, TOKEN)), r"must have the shape \(3, 2, 5, 5\)"),
     ],
 )

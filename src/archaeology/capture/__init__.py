@@ -2,7 +2,9 @@
 
 from archaeology.capture.attention import Attention as Attention
 from archaeology.capture.checks import check_capture as check_capture
+from archaeology.capture.edit import Edits as Edits
 from archaeology.capture.edit import HeadEdit as HeadEdit
+from archaeology.capture.edit import HeadWatch as HeadWatch
 from archaeology.capture.edit import PatternEdit as PatternEdit
 from archaeology.capture.interceptor import intercepted as intercepted
 from archaeology.capture.record import CapturedPattern as CapturedPattern

@@ -36,7 +36,7 @@ from archaeology.attention.mechanism import Mechanism
 from archaeology.capture.attention import Attention, Rows, kind_of
 from archaeology.capture.calls import Call
 from archaeology.capture.contraction import Hints
-from archaeology.capture.edit import Edit, HeadEdit, PatternEdit
+from archaeology.capture.edit import Edit, HeadEdit, HeadWatch, OneEdit, PatternEdit, edits_by_layer
 from archaeology.capture.follow import PRODUCTS, SOFTMAX, Followed, Trace, is_weight
 from archaeology.capture.fused import fused_call
 from archaeology.capture.mechanism import mechanism_call
@@ -62,10 +62,10 @@ def intercepted(
         materialise: Compute the probabilities explicitly, inside the autograd graph, so that gradients with
             respect to `Attention.pattern()` exist; where nothing before needs a gradient the graph starts at
             the pattern.
-        edit: Replaces a head's answer or a pattern on the way.
+        edit: Replaces heads' answers or a pattern on the way, in one layer or (`Edits`) in several.
 
     Raises:
-        ValueError: At the end, if passes ran but none had the layer of `edit`.
+        ValueError: At the end, if passes ran but none had a layer of `edit`.
     """
     with watching(model) as running:
         interceptor = _Interceptor(running, on_attention, materialise, edit)
@@ -74,9 +74,10 @@ def intercepted(
                 yield
         finally:
             interceptor.followed.clear()
-        if edit is not None and running.num_passes and not interceptor.edited:
+        missed = sorted(set(interceptor.edits) - interceptor.edited)
+        if missed and running.num_passes:
             raise ValueError(
-                f"edit must name an attention layer of the pass, but got layer {edit.layer} while the last "
+                f"edit must name an attention layer of the pass, but got layer {missed[0]} while the last "
                 f"pass had {interceptor.num_seen}, numbered from 0."
             )
 
@@ -91,8 +92,8 @@ class _Interceptor(TorchFunctionMode):
         self.running = running
         self.on_attention = on_attention
         self.materialise = materialise
-        self.edit = edit
-        self.edited = False
+        self.edits = edits_by_layer(edit)
+        self.edited: set[int] = set()
         self.followed = Followed()
         self.num_seen = 0
         self.passes_begun = 0
@@ -194,7 +195,7 @@ class _Interceptor(TorchFunctionMode):
 
     def _attend(self, call: Call, trace: Trace, *, again: bool = False) -> Tensor:
         """Let the call happen, as it is or edited, and report it, unless the same pattern was met before."""
-        edit = self.edit if self.edit is not None and self.edit.layer == trace.event else None
+        edit = None if trace.event is None else self.edits.get(trace.event)
         pattern = self._stand_in(call, trace, edit)
         if pattern is None:
             result = call.as_is()
@@ -203,17 +204,19 @@ class _Interceptor(TorchFunctionMode):
             made = call.with_pattern(pattern)
             result = call.finish(made)
             product = partial(_same, made)
-        if isinstance(edit, HeadEdit):
-            edit = HeadEdit(edit.layer, edit.head) if again else edit  # a replacement counts once
+        if isinstance(edit, HeadEdit) and again:
+            edit = HeadEdit(edit.layer, edit.head)  # a replacement counts once
+        if isinstance(edit, HeadEdit | HeadWatch):
             made = call.axes.output_back(edit.apply(call.axes.output_of(product())))
             result = call.finish(made)
             product = partial(_same, made)
-        self.edited = self.edited or edit is not None
+        if edit is not None:
+            self.edited.add(edit.layer)
         if self.on_attention is not None and not again:
             self._report(call, trace, pattern, product)
         return result
 
-    def _stand_in(self, call: Call, trace: Trace, edit: Edit | None) -> Tensor | None:
+    def _stand_in(self, call: Call, trace: Trace, edit: OneEdit | None) -> Tensor | None:
         """The pattern to compute with instead of the model's own, or None to leave it alone."""
         if isinstance(edit, PatternEdit):
             return edit.fitting(call.axes.shape, call.device)

@@ -5,12 +5,12 @@ Nothing is said about the class: `jain2019attention` and others show how far suc
 decides.
 """
 
-from archaeology.capture.record import CapturedPattern, Record
+from archaeology.capture.record import Record
 from archaeology.explain.explanation import Explanation
+from archaeology.explain.layers import chosen_layer
 from archaeology.explain.method import of_record
 from archaeology.explain.readout import layout_of, patch_map, readout_row
 from archaeology.explain.rollout import fused_heads
-from archaeology.specimens.layout import TokenLayout
 
 
 @of_record("raw_attention", patterns=True, looks_at_class=False)
@@ -29,7 +29,7 @@ def raw_attention(
         ValueError: If there is no such layer or head, or the layer does not see all patches.
     """
     layout = layout_of(record, "raw_attention")
-    attention = _chosen_layer(record, layer, layout)
+    attention = chosen_layer(record, layer, "raw_attention")
     rows = readout_row(attention.pattern, layout)
     if head is None:
         row = fused_heads(rows[:, :, None], head_fusion)[:, 0]
@@ -44,21 +44,3 @@ def raw_attention(
         parameters={"layer": layer, "head": head, "head_fusion": head_fusion},
         formula=f"{layout.readout} row of softmax(Q K^T) in {attention.module}, {read}",
     )
-
-
-def _chosen_layer(record: Record, layer: int, layout: TokenLayout) -> CapturedPattern:
-    """The captured layer number `layer`, checked to see all tokens of the layout."""
-    count = len(record.attentions)
-    if not -count <= layer < count:
-        raise ValueError(
-            f"layer must be one of the {count} attention layers captured (0 to {count - 1}, or -1 for the "
-            f"last), but got {layer=}."
-        )
-    attention = record.attentions[layer]
-    if attention.kind not in ("token", "pool") or attention.pattern.shape[-1] != layout.num_tokens:
-        raise ValueError(
-            f"raw_attention needs a layer that sees all {layout.num_tokens} tokens, but {attention.module} "
-            f"is of kind {attention.kind!r} with {attention.pattern.shape[-1]} keys; choose another layer, "
-            "or use grad_cam."
-        )
-    return attention

@@ -38,14 +38,18 @@ def readout_weights(layout: TokenLayout) -> Float[Tensor, " token"]:
 
 
 def readout_row(pattern: Pattern, layout: TokenLayout) -> Float[Tensor, "batch head key"]:
-    """How the readout spreads its attention over the keys, in every head."""
+    """How the readout spreads its attention over the keys, in every head.
+
+    A layer that a late class token has not joined yet is read by its patches.
+    """
     if pattern.shape[2] == 1:
         return pattern[:, :, 0]
-    if layout.readout == "class_token" and layout.class_token is not None:
+    has_class = pattern.shape[2] == layout.num_tokens and layout.class_token is not None
+    if layout.readout == "class_token" and has_class:
         return pattern[:, :, layout.class_token]
-    return pattern[:, :, layout.num_prefix :].mean(dim=2)
+    return pattern[:, :, -layout.num_patches :].mean(dim=2)
 
 
 def patch_map(tokens: Float[Tensor, "batch token"], layout: TokenLayout) -> Heatmap:
-    """The patches of a row of tokens, on their grid; prefix tokens are left out."""
-    return tokens[:, layout.num_prefix :].unflatten(1, (layout.rows, layout.columns))
+    """The patches of a row of tokens, on their grid; the tokens in front of them are left out."""
+    return tokens[:, -layout.num_patches :].unflatten(1, (layout.rows, layout.columns))

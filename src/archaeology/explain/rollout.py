@@ -8,18 +8,18 @@ the paper; it comes from a widely copied script that then divides by the sums of
 are divided by their own sums, after discarding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
 
-from archaeology.capture.record import Record
+from archaeology.capture.record import CapturedPattern, Record
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import Pattern
 from archaeology.explain.explanation import Explanation
+from archaeology.explain.layers import layers_of
 from archaeology.explain.method import of_record
-from archaeology.explain.readout import layout_of, patch_map, readout_weights
-from archaeology.specimens.layout import TokenLayout
+from archaeology.explain.readout import patch_map
 
 HEAD_FUSIONS = ("mean", "max", "min")
 
@@ -75,10 +75,20 @@ def rolled_row(
     Returns:
         The share of every input token; sums to one where `start` does.
     """
+    last_to_first = reversed(list(patterns))
+    return pushed_row(
+        (without_weakest(fused_heads(pattern, head_fusion), discard_ratio) for pattern in last_to_first),
+        start,
+    )
+
+
+def pushed_row(
+    last_to_first: Iterable[Float[Tensor, "batch query key"]], start: Float[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """`start` times the product of `A = (matrix + I) / (its row sums)` of every layer, the last layer first."""
     row = start[:, None]
-    for pattern in reversed(list(patterns)):
-        fused = without_weakest(fused_heads(pattern, head_fusion), discard_ratio)
-        # A = (fused + I) / (its row sums): dividing the row vector first spares a pass over the matrix.
+    for fused in last_to_first:
+        # Dividing the row vector by the sums of A's rows first spares a pass over the matrix.
         shared = row / (fused.sum(dim=-1)[:, None] + 1)
         row = shared @ fused + shared
     return row[:, 0]
@@ -99,41 +109,21 @@ def rollout(record: Record, *, head_fusion: str = "mean", discard_ratio: float =
     References:
         `abnar2020quantifying`. Differs: see the module.
     """
-    layout = layout_of(record, "rollout")
-    patterns = _full_patterns(record, layout)
-    start = _readout(record, layout).to(patterns[0])
-    rows = rolled_row(patterns, start, head_fusion=head_fusion, discard_ratio=discard_ratio)
+    layers = layers_of(record, "rollout")
+
+    def fuse(attention: CapturedPattern) -> Tensor:
+        return without_weakest(fused_heads(attention.pattern, head_fusion), discard_ratio)
+
+    start = layers.start(lambda pool: fused_heads(pool.pattern))
+    rows = pushed_row(layers.last_to_first(fuse), start)
     kept = f", weakest {discard_ratio:.0%} dropped" if discard_ratio else ""
     return Explanation(
         # Talking heads can hold negative weights, and so could their product.
-        heatmap=patch_map(rows, layout).clamp(min=0),
+        heatmap=patch_map(rows, layers.layout).clamp(min=0),
         method="rollout",
         parameters={"head_fusion": head_fusion, "discard_ratio": discard_ratio},
         formula=(
             f"A = 0.5 * {head_fusion} over heads + 0.5 * I, rows sum to one{kept}; "
-            f"{layout.readout} row of the product of all {len(patterns)} layers"
+            f"{layers.readout} row of the product of all {len(layers)} layers"
         ),
     )
-
-
-def _full_patterns(record: Record, layout: TokenLayout) -> list[Pattern]:
-    """The patterns of the layers in which every token may look at every token, first to last."""
-    square = (layout.num_tokens, layout.num_tokens)
-    full = [a for a in record.attentions if a.kind == "token" and a.pattern.shape[-2:] == square]
-    other = [a for a in record.attentions if a.kind != "pool" and a not in full]
-    if other or not full:
-        raise ValueError(
-            f"rollout needs layers in which all {layout.num_tokens} tokens see each other, but got "
-            f"{len(full)} such layers and {len(other)} others "
-            f"({', '.join(f'{a.module}: {a.kind}' for a in other[:3]) or 'none captured'}); "
-            "use grad_cam for this model."
-        )
-    return [attention.pattern for attention in full]
-
-
-def _readout(record: Record, layout: TokenLayout) -> Float[Tensor, "batch token"]:
-    """What is read at the end: by the last layer where that is an attention pool, else as the layout says."""
-    last = record.attentions[-1]
-    if last.kind == "pool" and last.pattern.shape[-2:] == (1, layout.num_tokens):
-        return last.pattern[:, :, 0].mean(dim=1)
-    return readout_weights(layout).expand(len(last.pattern), -1)

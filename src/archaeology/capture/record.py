@@ -142,9 +142,9 @@ def capture(
     starts_at_tap = gradients and bool(taps) and not image_gradient
     differentiates = gradients or image_gradient
     with torch.inference_mode(False), torch.set_grad_enabled(differentiates and not starts_at_tap):
-        given = _unit_images(images, specimen.device).clone().requires_grad_() if image_gradient else images
+        given = unit_images(images, specimen.device).clone().requires_grad_() if image_gradient else images
         with (
-            _frozen(specimen.model, differentiates),
+            frozen(specimen.model, differentiates),
             _tapped(specimen.model, taps, starts_at_tap) as activations,
             intercepted(specimen.model, keep if patterns else None, materialise=materialise),
         ):
@@ -154,7 +154,7 @@ def capture(
                 raise ValueError(
                     f"every tap must run in a forward pass, but {', '.join(silent)} did not; name another."
                 )
-            chosen = _checked_target(logits, target)
+            chosen = checked_target(logits, target)
             if attends and not kept:
                 raise why_nothing(specimen, images)
             sources = [*activations.values(), *(pattern for _, _, pattern in kept)] if gradients else []
@@ -163,7 +163,7 @@ def capture(
     of_image = found.pop() if image_gradient else None
     found = found or [None] * (len(activations) + len(kept))
     return Record(
-        images=_unit_images(images, specimen.device),
+        images=unit_images(images, specimen.device),
         logits=logits.detach(),
         target=chosen,
         layout=specimen.layout,
@@ -184,7 +184,7 @@ def capture(
 
 
 @contextmanager
-def _frozen(model: nn.Module, freeze: bool) -> Iterator[None]:
+def frozen(model: nn.Module, freeze: bool) -> Iterator[None]:
     """No parameter asks for a gradient inside the block."""
     asking = [parameter for parameter in model.parameters() if parameter.requires_grad] if freeze else []
     try:
@@ -238,7 +238,12 @@ def _tap(
     return passed
 
 
-def _checked_target(logits: object, target: Tensor | None) -> Tensor:
+def checked_target(logits: object, target: Tensor | None) -> Tensor:
+    """The classes to explain: those given, or those predicted.
+
+    Raises:
+        ValueError: If the model returns no logits, or there is no such class; names both.
+    """
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"the model must return logits (batch, classes), but returned {came}.")
@@ -265,6 +270,7 @@ def _gradients(logits: Tensor, target: Tensor, sources: list[Tensor]) -> list[Te
     return [next(found) if source.requires_grad else None for source in sources]
 
 
-def _unit_images(images: Tensor, device: torch.device) -> Tensor:
+def unit_images(images: Tensor, device: torch.device) -> Tensor:
+    """Images in [0, 1] on that device, 8-bit ones divided by 255."""
     images = images.detach().to(device)
     return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -7,7 +7,8 @@ import torch
 
 import archaeology.stats as package
 from archaeology.specimens.layout import TokenLayout
-from archaeology.stats import Rows, statistics
+from archaeology.stats import Columns, Rows, column_statistics, statistics
+from archaeology.stats.columns import ColumnSums
 
 LAYOUT = TokenLayout(rows=2, columns=3, prefix=("class",))
 QUERIES = torch.tensor([1, 2, 3, 5, 6])
@@ -74,3 +75,34 @@ def test_every_file_is_exported():
     for file in Path(package.__file__).parent.glob("[a-z]*.py"):
         if "statistics.register(" in file.read_text():
             assert f"from archaeology.stats.{file.stem} import" in exports
+
+
+@pytest.fixture(params=column_statistics.names())
+def column_statistic(request):
+    return column_statistics.get(request.param)
+
+
+def columns(layout=LAYOUT):
+    sums = ColumnSums()
+    for start in (0, 2):
+        sums.add(some(rows(layout=layout), query=slice(start, start + 2 + start)), slice(start, start + 2))
+    return sums.columns(layout)
+
+
+def test_column_statistics_give_one_finite_number_for_each_head_by_itself(column_statistic):
+    whole = columns()
+    value = column_statistic.of_columns(whole)
+    assert value.shape == (2, 3) and value.isfinite().all() and len(value.unique()) == 6
+    alone = column_statistic.of_columns(Columns(whole.received[1:, 2:], LAYOUT))
+    torch.testing.assert_close(alone, value[1:, 2:], rtol=1e-12, atol=0)
+    assert column_statistic.of_columns(columns(None)).isfinite().all()
+    assert len(column_statistic.label) > 5
+
+
+def test_columns_are_means_of_shares(column_statistic):
+    pattern = rows().pattern
+    expected = (pattern / pattern.sum(-1, keepdim=True)).mean(2)
+    torch.testing.assert_close(columns().received, expected, rtol=1e-9, atol=0)
+    before = columns().received
+    column_statistic.of_columns(Columns(before, LAYOUT))
+    torch.testing.assert_close(before, expected, rtol=1e-9, atol=0)

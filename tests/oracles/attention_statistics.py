@@ -52,3 +52,26 @@ def gini(row):
 
 def token_mass(row, token):
     return row[token] / sum(row)
+
+
+def neighbour_mass(row, query, columns, num_prefix):
+    """Row over all keys; `query` counts patches row by row."""
+    result = 0.0
+    for key, weight in enumerate(row[num_prefix:]):
+        vertical = abs(key // columns - query // columns)
+        horizontal = abs(key % columns - query % columns)
+        if key != query and vertical <= 1 and horizontal <= 1:
+            result += weight
+    return result / sum(row)
+
+
+def sink_mass(rows, left_out=None):
+    """Rows of zeros do not count."""
+    shares = [[weight / sum(row) for weight in row] for row in rows if sum(row) > 0]
+    best = math.nan
+    for key in range(len(rows[0])):
+        if key == left_out or not shares:
+            continue
+        received = sum(row[key] for row in shares) / len(shares)
+        best = received if math.isnan(best) or received > best else best
+    return best

@@ -16,11 +16,14 @@ from archaeology.specimens.layout import TokenLayout
 from archaeology.stats import (
     Rows,
     attention_distance,
+    diagonal_mass,
     entropy,
     gini,
     largest_weight,
+    neighbour_mass,
     participation,
     patch_distances,
+    patch_neighbours,
     statistics,
     token_mass,
 )
@@ -69,6 +72,18 @@ def test_distance_equals_its_definition_in_loops():
         assert_rows(
             value[:, :, query : query + 1], rows, lambda row, q=query: oracle.distance(row, q, 3, 5.0, 11.0)
         )
+
+
+def test_diagonal_and_neighbour_mass_equal_their_definitions_in_loops():
+    weights = pattern(query=6, key=7)
+    itself = diagonal_mass(weights, torch.arange(1, 7))
+    near = neighbour_mass(weights, patch_neighbours(LAYOUT), 1)
+    for query in range(6):
+        one, rows_of = slice(query, query + 1), weights[:, :, query : query + 1]
+        assert_rows(itself[:, :, one], rows_of, lambda row, q=query: oracle.token_mass(row, q + 1))
+        assert_rows(near[:, :, one], rows_of, lambda row, q=query: oracle.neighbour_mass(row, q, 3, 1))
+    grid = patch_neighbours(TokenLayout(5, 7))
+    assert grid.sum(1).reshape(5, 7)[[0, 0, 2], [0, 3, 3]].tolist() == [3, 5, 8]
 
 
 def test_statistics_can_be_differentiated():
@@ -133,7 +148,7 @@ def test_distance_leaves_prefix_tokens_out_of_queries_and_keys():
 
 
 def test_places_unknown_gives_nan_for_distance_and_class_token():
-    for name in ("distance", "class_token_mass"):
+    for name in ("distance", "class_token_mass", "neighbour_mass"):
         assert statistics.get(name).of_rows(rows(None)).isnan().all()
 
 
@@ -144,3 +159,11 @@ def test_model_without_class_token_has_no_class_token_mass():
     some = rows(second)
     expected = some.pattern[..., 1] / some.pattern.sum(-1)
     torch.testing.assert_close(statistics.get("class_token_mass").of_rows(some), expected)
+
+
+def test_queries_that_are_no_token_do_not_look_at_themselves():
+    some = rows(LAYOUT, queries=(3, 4))
+    unplaced = Rows(some.pattern, torch.tensor([3, -1]), LAYOUT, (5.0, 11.0))
+    for name in ("diagonal_mass", "neighbour_mass", "distance"):
+        value = statistics.get(name).of_rows(unplaced)
+        assert value[:, :, 0].isfinite().all() and value[:, :, 1].isnan().all()

@@ -12,13 +12,17 @@ from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.specimen import Specimen
 from archaeology.stats import (
     attention_distance,
+    diagonal_mass,
     entropy,
     gini,
     largest_weight,
     layer,
+    means,
+    neighbour_mass,
     participation,
     patch_distances,
-    statistics,
+    patch_neighbours,
+    sink_mass,
     sum_heads,
     survey,
     survey_heads,
@@ -46,8 +50,11 @@ def test_table_equals_statistics_of_whole_patterns():
         "gini": gini,  # fewer patches than rows that are sampled, so all of them are
         "class_token_mass": lambda p: p[..., 0],
         "distance": lambda p: attention_distance(p[..., 1:], distances),
+        "diagonal_mass": lambda p: diagonal_mass(p, torch.arange(1, 7)),
+        "neighbour_mass": lambda p: neighbour_mass(p, patch_neighbours(specimen.layout), 1),
+        "sink_mass": lambda p: sink_mass(p.mean(2), 0)[..., None],
     }
-    assert set(expected) == set(statistics.names())
+    assert set(expected) == set(survey.statistic_names())
     for name, function in expected.items():
         values = np.concatenate(
             [per_image(seen.pattern[:, :, 1:], function) for seen in record.attentions], axis=1
@@ -105,6 +112,14 @@ def test_windows_are_part_of_their_image_and_have_no_places():
     assert np.isnan(column(result, "distance")).all()
     assert np.isnan(column(result, "distance_low")).all()
     assert np.isnan(column(result, "class_token_mass")).all()
+    assert (
+        np.isnan(column(result, "neighbour_mass")).all() and np.isnan(column(result, "diagonal_mass")).all()
+    )
+    sinks = [
+        sink_mass(seen.pattern.double().mean(2)).unflatten(0, (3, -1)).mean(1).numpy()
+        for seen in record.attentions
+    ]
+    np.testing.assert_allclose(column(result, "sink_mass"), np.concatenate(sinks, 1).mean(0), rtol=1e-5)
 
 
 def test_class_token_that_joins_late_and_talking_heads():
@@ -126,16 +141,17 @@ def test_class_token_that_joins_late_and_talking_heads():
         row = table[len(table) - 3 + head]
         assert row["class_token_mass"] == pytest.approx(float(pooled[:, head, :, 0].mean()), rel=1e-4)
         assert np.isnan(row["distance"])  # one query, which is no patch
+        assert np.isnan(row["sink_mass"])  # one query makes no sink
 
 
 def test_sampled_rows_depend_on_the_seed_alone():
     specimen = small.timm_vit(layout=TokenLayout(2, 3, ("class",)))
     images = small.images(3)
-    layer_rows, layer.SAMPLED_ROWS = layer.SAMPLED_ROWS, 2
+    sampled_rows, means.SAMPLED_ROWS = means.SAMPLED_ROWS, 2
     try:
         one, again, other = (column(survey_heads(specimen, images, seed=seed), "gini") for seed in (3, 3, 4))
     finally:
-        layer.SAMPLED_ROWS = layer_rows
+        means.SAMPLED_ROWS = sampled_rows
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
 
@@ -152,6 +168,10 @@ def test_errors_say_what_to_do():
         survey_heads(specimen, [])
     with pytest.raises(ValueError, match="at least one image in every batch"):
         survey_heads(specimen, small.images(2)[:0])
+    broken = small.timm_vit()
+    broken.model.blocks[1].attn.qkv.weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"must be finite.*blocks\.1\.attn gives NaN or infinity for 2 of 2"):
+        survey_heads(broken, small.images(2))
     blind = Specimen("blind", torch.nn.Flatten(), "other", (), (6, 9))
     with pytest.raises(RuntimeError, match="No softmax attention was seen in blind"):
         survey_heads(blind, small.images(2))

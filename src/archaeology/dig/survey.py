@@ -17,7 +17,7 @@ from archaeology.data.cache import DecodedImages
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.specimens.specimen import Specimen
 from archaeology.stats.sums import HeadSums
-from archaeology.stats.survey import sum_heads
+from archaeology.stats.survey import statistic_names, sum_heads
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def survey(specimen: Specimen, fingerprint: str, images: Images, parts: Parts, *
     def of_chunk(batch: torch.Tensor, rows: slice) -> Arrays:
         return sum_heads(specimen, batch, seed=seed).arrays()
 
-    found = each_chunk("heads", images, parts, (fingerprint, str(seed)), of_chunk)
+    found = each_chunk("heads", images, parts, (fingerprint, str(seed), *statistic_names()), of_chunk)
     total = HeadSums.from_arrays(found[0])
     for part in found[1:]:
         total = total + HeadSums.from_arrays(part)

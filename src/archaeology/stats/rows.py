@@ -8,7 +8,7 @@ what attention there is. Weights must not be negative.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from archaeology.core.registry import Registry
@@ -39,6 +39,13 @@ class Rows:
         """Some of these rows, by their number among them."""
         pattern = self.pattern[:, :, index.to(self.pattern.device)]
         return replace(self, pattern=pattern, queries=self.queries[index])
+
+
+def shares(rows: Rows) -> tuple[PerRow, Bool[Tensor, "batch head query"]]:
+    """What to multiply every row by so that it sums to one (0 for a row of zeros), and whether it looks anywhere."""
+    total = rows.pattern.sum(dim=-1)
+    known = total > 0
+    return (1 / total).masked_fill(~known, 0), known
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ Distance and class-token mass need to know where the keys are. They are NaN in l
 heads) count as none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,9 @@ from archaeology.capture.interceptor import intercepted
 from archaeology.core.seeding import torch_generator
 from archaeology.core.shapes import Image, PixelImage
 from archaeology.specimens.specimen import Specimen
-from archaeology.stats.layer import layer_values
+from archaeology.stats.columns import ColumnSums, column_statistics, column_values
+from archaeology.stats.layer import LayerView, Watcher, view_of, walk
+from archaeology.stats.means import RowMeans
 from archaeology.stats.rows import statistics
 from archaeology.stats.sums import HeadSums
 
@@ -117,24 +119,49 @@ def images_per_pass(specimen: Specimen) -> int:
     return max(1, budget // (height * width))
 
 
+def statistic_names() -> list[str]:
+    """All registered statistics, of rows and of columns, in the order of a survey."""
+    return [*statistics.names(), *column_statistics.names()]
+
+
+class LayerValues:
+    """Every registered statistic of one layer, and what others watch meanwhile.
+
+    Attributes:
+        view: The layer.
+        columns: What each key receives; None where queries are few or others than the keys (pools, cross-attention)
+            or the keys are no tokens, so that no key can be a sink.
+    """
+
+    def __init__(self, view: LayerView, generator: torch.Generator, watchers: Sequence[Watcher] = ()) -> None:
+        """Walks through the layer once; `generator` draws the rows on which costly statistics are sampled."""
+        self.view = view
+        self._means = RowMeans(view, generator)
+        sums = ColumnSums() if view.attention.kind in ("token", "window") else None
+        walk(view, [self._means, *([] if sums is None else [sums]), *watchers])
+        self.columns = None if sums is None else sums.columns(view.layout)
+
+    def per_image(self, num_images: int) -> Float[np.ndarray, "image head statistic"]:
+        """The statistics, in the order of `statistic_names`."""
+        of_rows = self._means.per_image(num_images)
+        of_columns = np.full((*of_rows.shape[:2], len(column_statistics)), np.nan)
+        if self.columns is not None:
+            of_columns = column_values(self.columns, num_images)
+        return np.concatenate([of_rows, of_columns], axis=2)
+
+
 def _sums_of_pass(specimen: Specimen, images: PixelImage | Image, seed: int) -> HeadSums:
     modules: list[str] = []
     values: list[Float[np.ndarray, "image head statistic"]] = []
 
     def look(attention: Attention) -> None:
         modules.append(attention.module)
-        values.append(
-            layer_values(
-                attention,
-                layout=specimen.layout,
-                image_size=specimen.image_size,
-                num_images=len(images),
-                generator=torch_generator(seed, "sampled rows", attention.index),
-            )
-        )
+        view = view_of(attention, specimen.layout, specimen.image_size)
+        generator = torch_generator(seed, "sampled rows", attention.index)
+        values.append(LayerValues(view, generator).per_image(len(images)))
 
     with intercepted(specimen.model, look):
         specimen.predict(images)
     if not values:
         raise why_nothing(specimen, images)
-    return HeadSums.of_images(modules, statistics.names(), values)
+    return HeadSums.of_images(modules, statistic_names(), values)

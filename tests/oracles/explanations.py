@@ -21,7 +21,7 @@ def rollout(patterns, head_fusion="mean", discard=None):
         for query in range(tokens):
             row = [0.5 * fused[query][key] + (0.5 if query == key else 0.0) for key in range(tokens)]
             mixed.append([weight / sum(row) for weight in row])
-        product = mixed if product is None else _times(mixed, product)
+        product = mixed if product is None else times(mixed, product)
     return product
 
 
@@ -39,7 +39,7 @@ def weakest_zeroed(ratio):
     return discard
 
 
-def _times(left, right):
+def times(left, right):
     size = len(left)
     result = [[0.0] * size for _ in range(size)]
     for i in range(size):

@@ -1,0 +1,66 @@
+"""Relevance of the patches for a class: attention weighted by its gradient, added up along all ways to the readout.
+
+`R <- R + mean over heads of ReLU(A * d logit / dA) R`, layer after layer, starting with the identity; the readout's row
+of R is the map. Source: `chefer2021generic`, rule for self-attention, and for co-attention where an attention pool
+reads. Differs: only that row is wanted, so a row vector is pushed from the last layer to the first, which is the same
+number for a fraction of the work, and whole batches at once. What a token reads of itself without attention (the I in
+R) is left out, so that a readout by the mean of the patches has no floor under its map; no class token is concerned.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from archaeology.capture.record import Record
+from archaeology.explain.explanation import Explanation
+from archaeology.explain.layers import layers_of, mean_evidence
+from archaeology.explain.method import of_record
+from archaeology.explain.readout import patch_map
+
+
+def relevance_row(
+    last_to_first: Iterable[Float[Tensor, "batch query key"]], start: Float[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """`start` times (the product of all `I + evidence`, less I): what comes to each token through attention.
+
+    Args:
+        last_to_first: Mean over heads of `ReLU(A * dA)` for each layer, query and key being the same tokens.
+        start: What is read at the end: a one at the class token, or equal shares of the patches.
+    """
+    start = start[:, None]
+    gained = torch.zeros_like(start)
+    for evidence in last_to_first:
+        gained = gained + (start + gained) @ evidence  # apart from the start, which may be far larger
+    return gained[:, 0]
+
+
+@of_record("relevance", pattern_gradients=True)
+def relevance(record: Record) -> Explanation:
+    """Class-specific relevance of each patch for the model's readout.
+
+    Args:
+        record: Captured with `patterns=True, gradients=True`, from a model whose layers all see all tokens.
+
+    Raises:
+        ValueError: If the model has no token layout, its layers see windows, or a gradient is missing.
+
+    References:
+        `chefer2021generic`. Differs: see the module.
+    """
+    layers = layers_of(record, "relevance")
+    fuse = mean_evidence("relevance")
+    start = layers.start(fuse)
+    row = relevance_row(layers.last_to_first(fuse), start)
+    if layers.pool is not None:  # its look at the tokens is attention too
+        row = row + start
+    return Explanation(
+        heatmap=patch_map(row, layers.layout),
+        method="relevance",
+        formula=(
+            f"R <- R + mean over heads of ReLU(A * d logit / dA) R through all {len(layers)} layers, R = I at first; "
+            f"{layers.readout} row of R - I"
+        ),
+        target=record.target,
+    )

@@ -1,0 +1,47 @@
+"""Methods that weigh attention by gradients, as their papers write them: loops over plain lists, whole matrices.
+
+`patterns` and `gradients` are indexed [layer][head][query][key], of one image.
+"""
+
+from tests.oracles.explanations import times
+
+
+def evidence(heads, gradients):
+    """Mean over heads of `ReLU(A * dA)`."""
+    queries, keys = len(heads[0]), len(heads[0][0])
+    mean = [[0.0] * keys for _ in range(queries)]
+    for head, gradient in zip(heads, gradients, strict=True):
+        for query in range(queries):
+            for key in range(keys):
+                mean[query][key] += max(head[query][key] * gradient[query][key], 0.0) / len(heads)
+    return mean
+
+
+def identity(size):
+    return [[float(row == column) for column in range(size)] for row in range(size)]
+
+
+def relevance(patterns, gradients):
+    """`R <- R + mean evidence times R`, from the first layer on, starting with the identity."""
+    size = len(patterns[0][0])
+    relevance = identity(size)
+    for heads, gradient in zip(patterns, gradients, strict=True):
+        update = times(evidence(heads, gradient), relevance)
+        relevance = [
+            [old + new for old, new in zip(*rows, strict=True)]
+            for rows in zip(relevance, update, strict=True)
+        ]
+    return relevance
+
+
+def gradient_rollout(patterns, gradients):
+    """Product of all (evidence + identity), each row divided by its sum."""
+    size = len(patterns[0][0])
+    product = identity(size)
+    for heads, gradient in zip(patterns, gradients, strict=True):
+        mixed = []
+        for query, row in enumerate(evidence(heads, gradient)):
+            with_itself = [weight + (query == key) for key, weight in enumerate(row)]
+            mixed.append([weight / sum(with_itself) for weight in with_itself])
+        product = times(mixed, product)
+    return product

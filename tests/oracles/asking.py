@@ -102,3 +102,52 @@ def blurred(image, deviation, reach):
         ]
         for rows in image
     ]
+
+
+def smooth_grad(gradient, image, noises, deviation, squared):
+    """`noises` are standard normal numbers in the shape of the image, one set for each noisy copy."""
+    total = [[[0.0 for _ in columns] for columns in rows] for rows in image]
+    for noise in noises:
+        noisy = [
+            [
+                [min(max(x + deviation * n, 0.0), 1.0) for x, n in zip(xs, ns, strict=True)]
+                for xs, ns in zip(xss, nss, strict=True)
+            ]
+            for xss, nss in zip(image, noise, strict=True)
+        ]
+        for channel, rows in enumerate(gradient(noisy)):
+            for row, columns in enumerate(rows):
+                for column, slope in enumerate(columns):
+                    total[channel][row][column] += (slope * slope if squared else slope) / len(noises)
+    return [
+        [max(abs(channel[row][column]) for channel in total) for column in range(len(total[0][0]))]
+        for row in range(len(total[0]))
+    ]
+
+
+def occlusion(logit, image, fill, borders, window, stride):
+    """`borders` are the first pixels of the patches and the end, down and right."""
+    rows, columns = len(borders[0]) - 1, len(borders[1]) - 1
+    found = [[[] for _ in range(columns)] for _ in range(rows)]
+    whole = logit(image)
+    for top in _starts(rows, window, stride):
+        for left in _starts(columns, window, stride):
+            bottom, right = min(top + window, rows), min(left + window, columns)
+            covered = [[list(columns) for columns in channel] for channel in image]
+            for channel in range(len(image)):
+                for row in range(borders[0][top], borders[0][bottom]):
+                    for column in range(borders[1][left], borders[1][right]):
+                        covered[channel][row][column] = fill[channel][row][column]
+            fall = whole - logit(covered)
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    found[row][column].append(fall)
+    return [[sum(falls) / len(falls) for falls in line] for line in found]
+
+
+def _starts(patches, window, stride):
+    """Where windows begin, until one reaches the far edge."""
+    starts = [0]
+    while starts[-1] + window < patches:
+        starts.append(starts[-1] + stride)
+    return starts

@@ -7,12 +7,15 @@ import torch.nn.functional as F
 from tests.ablate import small_models as small
 
 from archaeology.ablate import HeadAblation, ablate_heads, joined, mean_head_outputs
+from archaeology.ablate.cuts import of_each_head
+from archaeology.ablate.stand_ins import StandIns
 from archaeology.ablate.sweep import sweep_of
 from archaeology.capture.edit import HeadEdit
 from archaeology.capture.interceptor import intercepted
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.specimen import Specimen
 
+NOTHING = StandIns({}, {})
 SHORT, WHOLE = "short suffix", "whole pass"
 MAKES = {
     "timm, class token": (small.timm_vit, (SHORT,) * 3),
@@ -142,8 +145,8 @@ def test_copies_in_one_pass_stay_within_the_limit():
     specimen = small.timm_vit()
     sizes = []
     specimen.model.head.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
-    sweep = sweep_of(specimen, small.images(2), means=None, max_batch=4)
-    sweep.logits(specimen.prepare(small.images(2)))
+    sweep = sweep_of(specimen, small.images(2), max_batch=4)
+    sweep.logits(specimen.prepare(small.images(2)), of_each_head(sweep.heads), NOTHING)
     assert max(sizes) == 4
 
 
@@ -187,8 +190,9 @@ def test_result_comes_back_from_a_file(tmp_path):
 
 def test_model_is_left_alone_when_something_fails():
     specimen = small.timm_vit()
-    sweep = sweep_of(specimen, small.images(2), means=None, max_batch=6)
-    sweep.logits(specimen.prepare(small.images(2)))
+    sweep = sweep_of(specimen, small.images(2), max_batch=6)
+    cuts = of_each_head(sweep.heads)
+    sweep.logits(specimen.prepare(small.images(2)), cuts, NOTHING)
     head, calls = specimen.model.head, []
 
     def fail(module, given):
@@ -198,7 +202,7 @@ def test_model_is_left_alone_when_something_fails():
 
     handle = head.register_forward_pre_hook(fail)
     with pytest.raises(KeyboardInterrupt):
-        sweep.logits(specimen.prepare(small.images(2)))
+        sweep.logits(specimen.prepare(small.images(2)), cuts, NOTHING)
     handle.remove()
     assert_untouched(specimen)
 

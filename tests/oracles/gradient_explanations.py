@@ -45,3 +45,21 @@ def gradient_rollout(patterns, gradients):
             mixed.append([weight / sum(with_itself) for weight in with_itself])
         product = times(mixed, product)
     return product
+
+
+def grad_cam_plus_plus(activation, gradient):
+    """`activation[channel][row][column]` of one image, with the paper's fraction as it stands."""
+    rows, columns = len(activation[0]), len(activation[0][0])
+    places = [(row, column) for row in range(rows) for column in range(columns)]
+    heatmap = [[0.0] * columns for _ in range(rows)]
+    for features, slopes in zip(activation, gradient, strict=True):
+        total = sum(features[row][column] for row, column in places)
+        weight = 0.0
+        for row, column in places:
+            slope = slopes[row][column]
+            if slope != 0:
+                alpha = slope**2 / (2 * slope**2 + total * slope**3)
+                weight += alpha * max(slope, 0.0)
+        for row, column in places:
+            heatmap[row][column] += weight * features[row][column]
+    return [[max(value, 0.0) for value in row] for row in heatmap]

@@ -33,7 +33,7 @@ def class_activation_map(
 
 
 def on_grid(
-    activation: Tensor, layout: TokenLayout | None, layer: str
+    activation: Tensor, layout: TokenLayout | None, layer: str, method: str
 ) -> Float[Tensor, "batch channel row column"]:
     """A layer's output as feature maps: tokens go back to their places, channels come first.
 
@@ -55,7 +55,7 @@ def on_grid(
         return patches.movedim(-1, 1).unflatten(2, (layout.rows, layout.columns))
     expected = "" if layout is None else f" or (batch, {layout.num_tokens} tokens, embed)"
     raise ValueError(
-        f"grad_cam needs feature maps (batch, channel, row, column){expected}, but {layer} gives shape "
+        f"{method} needs feature maps (batch, channel, row, column){expected}, but {layer} gives shape "
         f"{tuple(activation.shape)}; choose a layer before pooling."
     )
 
@@ -69,6 +69,36 @@ def _is_channels_last(activation: Tensor, layout: TokenLayout | None) -> bool:
         layout.rows % rows == 0
         and layout.columns % columns == 0
         and rows * layout.columns == columns * layout.rows
+    )
+
+
+def maps_of(
+    record: Record, layer: str | None, method: str
+) -> tuple[str, Float[Tensor, "batch channel row column"], Float[Tensor, "batch channel row column"]]:
+    """Name of a tapped layer, its feature maps and their gradient.
+
+    Args:
+        record: Captured with `taps=(layer,), gradients=True`.
+        layer: Module path, or None for the last one that was tapped.
+        method: Who asks, for the message of an error.
+
+    Raises:
+        ValueError: If the record holds no gradients, or the layer's output is no map.
+        UnknownNameError: If `layer` was not tapped.
+    """
+    if not record.gradients:
+        raise ValueError(
+            f"{method} needs gradients of a layer, but this record has none; "
+            "capture with taps=(specimen.target_layer,), gradients=True."
+        )
+    taps = list(record.gradients)
+    chosen = taps[-1] if layer is None else layer
+    if chosen not in record.gradients:
+        raise unknown_name("tapped layer", chosen, taps)
+    return (
+        chosen,
+        on_grid(record.activations[chosen], record.layout, chosen, method),
+        on_grid(record.gradients[chosen], record.layout, chosen, method),
     )
 
 
@@ -87,17 +117,7 @@ def grad_cam(record: Record, *, layer: str | None = None) -> Explanation:
     References:
         `selvaraju2017grad`. Differs: see the module.
     """
-    if not record.gradients:
-        raise ValueError(
-            "grad_cam needs gradients of a layer, but this record has none; "
-            "capture with taps=(specimen.target_layer,), gradients=True."
-        )
-    taps = list(record.gradients)
-    chosen = taps[-1] if layer is None else layer
-    if chosen not in record.gradients:
-        raise unknown_name("tapped layer", chosen, taps)
-    activation = on_grid(record.activations[chosen], record.layout, chosen)
-    gradient = on_grid(record.gradients[chosen], record.layout, chosen)
+    chosen, activation, gradient = maps_of(record, layer, "grad_cam")
     return Explanation(
         heatmap=class_activation_map(activation, gradient),
         method="grad_cam",

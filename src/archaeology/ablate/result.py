@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from archaeology.core.intervals import bootstrap_means
+from archaeology.ablate.cuts import places_of
+from archaeology.ablate.effects import DELTA, Rule, effect_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class HeadAblation:
         loss: Cross-entropy of the whole model, in nats.
         ablated_correct: The same with one head replaced; NaN beyond a layer's last head.
         ablated_loss: The same with one head replaced; NaN beyond a layer's last head.
-        replacement: What the head said instead: "mean" or "zero".
+        replacement: What the head said instead: "mean", "zero" or "another".
         methods: How each layer was run: "short suffix", "suffix" or "whole pass"; all give the same numbers.
     """
 
@@ -33,38 +34,35 @@ class HeadAblation:
     replacement: str
     methods: tuple[str, ...]
 
-    def table(self, seed: int = 0) -> list[dict[str, object]]:
-        """One row for each head: what its removal costs, in accuracy and in loss, with 95 % intervals.
+    def table(
+        self, seed: int = 0, *, correction: str = "holm", level: float = 0.05, delta: float = DELTA
+    ) -> list[dict[str, object]]:
+        """One row for each head: what its removal costs, how surely, and in a word; all heads are corrected for.
 
-        Keys: `layer, head, module, n`; `ablation_accuracy` (drop of accuracy: positive where the head matters) and
-        `ablation_loss` (rise of the loss), each with `_low` and `_high`, bootstrapped over images, paired.
+        Keys: `layer, head, module` and those of `effect_rows`.
+
+        Args:
+            seed: Of resampling.
+            correction: For many comparisons: "holm" or "benjamini-hochberg".
+            level: Corrected p-values below it count.
+            delta: Accuracy that may be lost or won by what is called useless; 0.001 is 0.1 points.
+
+        Raises:
+            UnknownNameError: If there is no such correction.
         """
-        drop = self.correct[:, None, None] - self.ablated_correct
-        rise = self.ablated_loss - self.loss[:, None, None]
-        places = [(layer, head) for layer, number in enumerate(self.heads) for head in range(number)]
-        columns = [drop[:, layer, head] for layer, head in places] + [
-            rise[:, layer, head] for layer, head in places
+        places = places_of(self.heads)
+        layers, heads = np.array(places).T
+        rows = effect_rows(
+            self.correct,
+            self.loss,
+            self.ablated_correct[:, layers, heads],
+            self.ablated_loss[:, layers, heads],
+            Rule(correction, level, delta, seed),
+        )
+        return [
+            {"layer": layer, "head": head, "module": self.modules[layer], **row}
+            for (layer, head), row in zip(places, rows, strict=True)
         ]
-        intervals = bootstrap_means(np.stack(columns, axis=1), seed=seed)
-        table: list[dict[str, object]] = []
-        for (layer, head), accuracy, loss in zip(
-            places, intervals[: len(places)], intervals[len(places) :], strict=True
-        ):
-            table.append(
-                {
-                    "layer": layer,
-                    "head": head,
-                    "module": self.modules[layer],
-                    "ablation_accuracy": accuracy.value,
-                    "ablation_accuracy_low": accuracy.low,
-                    "ablation_accuracy_high": accuracy.high,
-                    "ablation_loss": loss.value,
-                    "ablation_loss_low": loss.low,
-                    "ablation_loss_high": loss.high,
-                    "n": accuracy.n,
-                }
-            )
-        return table
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for `numpy.savez`; `HeadAblation.from_arrays` takes them back."""

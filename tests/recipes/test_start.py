@@ -49,6 +49,30 @@ def test_the_body_is_handed_over_and_the_head_is_new(origin):
     assert start.arguments["image_size"] == 48 and start.model(torch.zeros(1, 3, 48, 48)).shape == (1, 7)
 
 
+def test_a_model_of_hugging_face_is_taken_over(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=40,
+        image_size=32,
+        patch_size=8,
+    )
+    torch.manual_seed(2)
+    theirs = transformers.ViTForImageClassification(config).eval()
+    theirs.save_pretrained(tmp_path / "vit")
+    normalised = "?mean=[0.5,0.5,0.5]&std=[0.5,0.5,0.5]"
+    start = start_from(f"hf:{tmp_path / 'vit'}{normalised}", 5, (48, 48))
+    assert start.heads == ("head",) and start.model(torch.zeros(1, 3, 48, 48)).shape == (1, 5)
+    qkv = start.model.state_dict()["blocks.1.attn.qkv.weight"]
+    assert torch.equal(qkv[:24], theirs.vit.layers[1].attention.q_proj.weight)
+    backbone = transformers.ViTModel(config, add_pooling_layer=False)
+    backbone.save_pretrained(tmp_path / "backbone")
+    headless = start_from(f"hf:{tmp_path / 'backbone'}{normalised}", 5, (32, 32))
+    assert headless.model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
+
+
 def test_heads_are_what_depends_on_the_number_of_classes():
     assert len(heads_of("deit", {**CHEAP, "num_classes": 5})) == 2
     assert heads_of("convnet", {"image_size": 32, "num_classes": 5}) == ("head",)
@@ -57,7 +81,7 @@ def test_heads_are_what_depends_on_the_number_of_classes():
 @pytest.mark.parametrize(
     ("spec", "size", "said"),
     [
-        ("hf:vit", (32, 32), "--start takes a model of ours or one that ours equals"),
+        ("open_clip:vit", (32, 32), "--start takes a model of ours or one that ours equals"),
         ("timm:resnet18", (32, 32), "No counterpart of a timm model is called 'resnet18'"),
         ("timm:vit_tiny_patch16_225", (32, 32), "did you mean 'vit_tiny_patch16_224'"),
         ("torchvision:resnet18", (32, 32), "did you mean 'resnet50'"),

@@ -30,7 +30,7 @@ class TrainArguments(BaseModel):
     )
     start: str | None = Field(
         default=None,
-        description="whose weights to start from: run:FOLDER, bundled:NAME, timm:NAME or torchvision:NAME",
+        description="whose weights to start from: run:FOLDER, bundled:NAME, timm:NAME, hf:NAME or torchvision:NAME",
     )
     teacher: str | None = Field(
         default=None, description="a specimen to learn from; also say --distill soft or hard"

@@ -12,9 +12,11 @@ from torch import nn
 
 from archaeology.core.registry import unknown_name
 from archaeology.core.storage import read_tensors
+from archaeology.models.huggingface_weights import from_huggingface, renamed_huggingface
 from archaeology.models.registry import build
 from archaeology.models.timm_weights import from_timm, renamed
 from archaeology.specimens.bundled import bundled_folder
+from archaeology.specimens.huggingface import ImageModel, load_huggingface
 from archaeology.specimens.load import parse
 from archaeology.specimens.run import fill, read_config
 from archaeology.specimens.specimen import Specimen
@@ -51,8 +53,8 @@ def find_origin(spec: str) -> Origin:
     """The model that `spec` names, as one of ours.
 
     Args:
-        spec: "run:FOLDER", "bundled:NAME", "timm:NAME" or "torchvision:NAME", the latter two with options such as
-            "?pretrained=false".
+        spec: "run:FOLDER", "bundled:NAME", "timm:NAME", "hf:NAME" (or folder) or "torchvision:NAME", the latter three
+            with options such as "?pretrained=false".
 
     Raises:
         ValueError: If it is no model of ours, or the options do not fit.
@@ -85,6 +87,22 @@ def of_timm(spec: str) -> Origin:
     return published(theirs, architecture, arguments, renamed(name, theirs.model.state_dict()))
 
 
+def of_huggingface(spec: str) -> Origin:
+    """A model of Hugging Face, its tensors renamed; a head that does not fit ours is left fresh, as a new one comes."""
+    _, name, options = parse(spec)
+    theirs = load_huggingface(name, accepted(spec, options))
+    assert isinstance(theirs.model, ImageModel)
+    network = theirs.model.network
+    config: Any = network.config
+    tensors = network.state_dict()
+    architecture, arguments = from_huggingface(
+        config.to_dict(),
+        reads_both="distillation_classifier.weight" in tensors,
+        num_classes=len(theirs.classes) or NUM_CLASSES,
+    )
+    return published(theirs, architecture, arguments, renamed_huggingface(config.model_type, tensors))
+
+
 def of_torchvision(spec: str) -> Origin:
     """A model of torchvision; the names of the tensors are the same."""
     _, name, options = parse(spec)
@@ -111,7 +129,13 @@ def accepted(spec: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
 def published(theirs: Specimen, architecture: str, arguments: dict[str, Any], tensors: Any) -> Origin:
     """Ours with their weights."""
     model = build(architecture, arguments)
-    model.load_state_dict(tensors)
+    heads = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("head")}
+    fitting = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name not in heads or tensor.shape == heads[name].shape
+    }
+    model.load_state_dict(heads | fitting)
     return Origin(model, architecture, arguments, theirs.mean, theirs.std)
 
 
@@ -119,5 +143,6 @@ ORIGINS: dict[str, Callable[[str], Origin]] = {
     "run": lambda spec: of_folder(Path(spec.partition(":")[2])),
     "bundled": lambda spec: of_folder(bundled_folder() / spec.partition(":")[2]),
     "timm": of_timm,
+    "hf": of_huggingface,
     "torchvision": of_torchvision,
 }

@@ -42,7 +42,7 @@ def start_from(spec: str, num_classes: int, image_size: tuple[int, int]) -> Star
     """The model of a specimen, ready to learn other classes.
 
     Args:
-        spec: As for `find_origin`: "run:FOLDER", "bundled:NAME", "timm:NAME" or "torchvision:NAME".
+        spec: As for `find_origin`: "run:FOLDER", "bundled:NAME", "timm:NAME", "hf:NAME" or so.
         num_classes: Logits of the new head.
         image_size: Height and width of the new images in pixels.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archaeology.specimens.load import load as load
     from archaeology.specimens.module import of_module as of_module
     from archaeology.specimens.specimen import Specimen as Specimen
+    from archaeology.stats.specialization import survey_specialization as survey_specialization
     from archaeology.stats.survey import survey_heads as survey_heads
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _HOMES = {
     "Explanation": "archaeology.explain.explanation",
     "explain_images": "archaeology.explain.method",
     "survey_heads": "archaeology.stats.survey",
+    "survey_specialization": "archaeology.stats.specialization",
     "ablate_heads": "archaeology.ablate.heads",
     "write_report": "archaeology.report.write",
 }

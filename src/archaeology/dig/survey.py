@@ -16,6 +16,11 @@ from archaeology.core.storage import sha256_of
 from archaeology.data.cache import DecodedImages
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.specimens.specimen import Specimen
+from archaeology.stats.specialization_sums import (
+    SpecializationSums,
+    figure_names,
+    sum_specialization,
+)
 from archaeology.stats.sums import HeadSums
 from archaeology.stats.survey import statistic_names, sum_heads
 
@@ -121,4 +126,28 @@ def survey(specimen: Specimen, fingerprint: str, images: Images, parts: Parts, *
     total = HeadSums.from_arrays(found[0])
     for part in found[1:]:
         total = total + HeadSums.from_arrays(part)
+    return total
+
+
+def specialization(
+    specimen: Specimen, fingerprint: str, images: Images, parts: Parts, *, seed: int
+) -> SpecializationSums:
+    """What every head specializes in, over all images, with boxes or masks where they are known."""
+    decoded = images.decoded
+
+    def of_chunk(batch: torch.Tensor, rows: slice) -> Arrays:
+        masks = None if decoded.masks is None else torch.from_numpy(np.array(decoded.masks[rows]))
+        boxes = None
+        if masks is None and decoded.boxes is not None:
+            boxes = torch.from_numpy(np.array(decoded.boxes[rows]))
+        ids = decoded.ids[rows]
+        return sum_specialization(specimen, batch, ids=ids, boxes=boxes, masks=masks, seed=seed).arrays()
+
+    # Ids deal images into groups, boxes and masks are what heads are compared with: all are ingredients.
+    facts = [array.tobytes() for array in (decoded.boxes, decoded.masks) if array is not None]
+    ingredients = (fingerprint, str(seed), *figure_names(), sha256_of(*decoded.ids, *facts))
+    found = each_chunk("specialization", images, parts, ingredients, of_chunk)
+    total = SpecializationSums.from_arrays(found[0])
+    for part in found[1:]:
+        total = total + SpecializationSums.from_arrays(part)
     return total

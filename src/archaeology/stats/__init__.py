@@ -8,10 +8,13 @@ from archaeology.stats.class_token_mass import token_mass as token_mass
 from archaeology.stats.columns import Columns as Columns
 from archaeology.stats.columns import ColumnStatistic as ColumnStatistic
 from archaeology.stats.columns import column_statistics as column_statistics
+from archaeology.stats.correlation import correlation as correlation
 from archaeology.stats.diagonal_mass import diagonal_mass as diagonal_mass
 from archaeology.stats.distance import attention_distance as attention_distance
 from archaeology.stats.distance import patch_distances as patch_distances
 from archaeology.stats.entropy import entropy as entropy
+from archaeology.stats.labels import RULES as RULES
+from archaeology.stats.labels import HeadLabel as HeadLabel
 from archaeology.stats.neighbour_mass import neighbour_mass as neighbour_mass
 from archaeology.stats.neighbour_mass import patch_neighbours as patch_neighbours
 from archaeology.stats.rows import Rows as Rows
@@ -21,6 +24,10 @@ from archaeology.stats.sink_mass import sink_mass as sink_mass
 from archaeology.stats.sparsity import gini as gini
 from archaeology.stats.sparsity import largest_weight as largest_weight
 from archaeology.stats.sparsity import participation as participation
+from archaeology.stats.specialization import HeadSpecialization as HeadSpecialization
+from archaeology.stats.specialization import survey_specialization as survey_specialization
+from archaeology.stats.specialization_sums import SpecializationSums as SpecializationSums
+from archaeology.stats.specialization_sums import sum_specialization as sum_specialization
 from archaeology.stats.sums import HeadSums as HeadSums
 from archaeology.stats.survey import HeadSurvey as HeadSurvey
 from archaeology.stats.survey import sum_heads as sum_heads

@@ -6,7 +6,7 @@ the pattern never exists at once.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -17,6 +17,7 @@ from archaeology.stats.rows import Rows
 WEIGHTS_PER_CHUNK = 2**20  # 4 MB of float32: about what a core's cache holds
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Takes in the rows of a layer's pattern, in order, and keeps what it needs."""
 

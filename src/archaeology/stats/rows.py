@@ -7,6 +7,7 @@ what attention there is. Weights must not be negative.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -34,6 +35,13 @@ class Rows:
     queries: Int[Tensor, " query"]
     layout: TokenLayout | None
     patch_size: tuple[float, float]
+
+    @cached_property
+    def centred(self) -> Pattern:
+        """Shares, minus those of blind attention (1 / keys); a row of zeros counts as blind. Made once, then kept."""
+        inverse, known = shares(self)
+        centred = (self.pattern * inverse[..., None]).sub_(1 / self.pattern.shape[-1])
+        return centred if bool(known.all()) else centred.mul_(known[..., None])
 
     def only(self, index: Int[Tensor, " some"]) -> "Rows":
         """Some of these rows, by their number among them."""

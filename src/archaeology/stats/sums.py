@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats as distributions
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,16 @@ class HeadSums:
             deviation=self.deviation + other.deviation + shift**2 * self.count * share,
             num_images=self.num_images + other.num_images,
         )
+
+    def means(self) -> Float[np.ndarray, "row statistic"]:
+        """The mean over images; NaN where a statistic is defined for none."""
+        return np.where(self.count > 0, self.mean, np.nan)
+
+    def half_widths(self, level: float) -> Float[np.ndarray, "row statistic"]:
+        """Half the width of Student's interval for the mean, over images; NaN with fewer than two."""
+        degrees = np.maximum(self.count - 1, 1)
+        error = np.sqrt(self.deviation / degrees / np.maximum(self.count, 1))
+        return np.where(self.count > 1, distributions.t.ppf(0.5 + level / 2, degrees) * error, np.nan)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for `numpy.savez`; `HeadSums.from_arrays` takes them back."""

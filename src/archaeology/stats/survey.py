@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import stats as distributions
 from torch import Tensor
 
 from archaeology.capture.attention import Attention
@@ -53,11 +52,7 @@ class HeadSurvey:
         NaN where a statistic is not defined; its interval is NaN too with fewer than two images.
         """
         sums = self.sums
-        degrees = np.maximum(sums.count - 1, 1)
-        with np.errstate(invalid="ignore"):
-            mean = np.where(sums.count > 0, sums.mean, np.nan)
-            error = np.sqrt(sums.deviation / degrees / np.maximum(sums.count, 1))
-        half = np.where(sums.count > 1, distributions.t.ppf(0.5 + self.level / 2, degrees) * error, np.nan)
+        mean, half = sums.means(), sums.half_widths(self.level)
         table: list[dict[str, object]] = []
         for row, module in enumerate(sums.modules):
             entry: dict[str, object] = {

@@ -3,6 +3,8 @@
 `patterns` and `gradients` are indexed [layer][head][query][key], of one image.
 """
 
+from math import tanh
+
 from tests.oracles.explanations import times
 
 
@@ -63,3 +65,45 @@ def grad_cam_plus_plus(activation, gradient):
         for row, column in places:
             heatmap[row][column] += weight * features[row][column]
     return [[max(value, 0.0) for value in row] for row in heatmap]
+
+
+def block(tokens, patterns, value_weight, mix_weight):
+    """`x + heads`, then `x + tanh(W x)`: a transformer block given its patterns[head][query][key]."""
+    count, width = len(tokens), len(tokens[0])
+    values = [[_dot(row, token) for row in value_weight] for token in tokens]
+    size = width // len(patterns)
+    mixed = []
+    for query in range(count):
+        new = list(tokens[query])
+        for feature in range(width):
+            weights = patterns[feature // size][query]
+            new[feature] += sum(weights[key] * values[key][feature] for key in range(count))
+        mixed.append([old + tanh(_dot(row, new)) for old, row in zip(new, mix_weight, strict=True)])
+    return mixed
+
+
+def read(tokens, weight, bias):
+    """A logit from the hyperbolic tangent of the mean token."""
+    mean = [sum(column) / len(tokens) for column in zip(*tokens, strict=True)]
+    return _dot(weight, [tanh(value) for value in mean]) + bias
+
+
+def positive_differences(logit, patterns, step=1e-5):
+    """Mean over heads and queries of the positive central differences of `logit`, key by key."""
+    heads, queries, keys = len(patterns), len(patterns[0]), len(patterns[0][0])
+    mean = [0.0] * keys
+    for head in range(heads):
+        for query in range(queries):
+            for key in range(keys):
+                row, before = patterns[head][query], patterns[head][query][key]
+                row[key] = before + step
+                above = logit(patterns)
+                row[key] = before - step
+                below = logit(patterns)
+                row[key] = before
+                mean[key] += max((above - below) / (2 * step), 0.0) / (heads * queries)
+    return mean
+
+
+def _dot(left, right):
+    return sum(a * b for a, b in zip(left, right, strict=True))

@@ -8,6 +8,7 @@ from archaeology.explain.grad_cam_plus_plus import grad_cam_plus_plus as grad_ca
 from archaeology.explain.gradient import gradient as gradient
 from archaeology.explain.gradient_rollout import gradient_rollout as gradient_rollout
 from archaeology.explain.integrated_gradients import integrated_gradients as integrated_gradients
+from archaeology.explain.legrad import legrad as legrad
 from archaeology.explain.method import Method as Method
 from archaeology.explain.method import Needs as Needs
 from archaeology.explain.method import explain as explain

@@ -11,20 +11,21 @@ from torch import Tensor
 from archaeology.capture.record import Record
 from archaeology.core.shapes import Heatmap, Pattern
 from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.specimen import Specimen
 
 
-def layout_of(record: Record, method: str) -> TokenLayout:
-    """The record's token layout.
+def layout_of(made: Record | Specimen, method: str) -> TokenLayout:
+    """The token layout of a record or a model.
 
     Raises:
         ValueError: If the model has no tokens; the message says which method would work.
     """
-    if record.layout is None:
+    if made.layout is None:
         raise ValueError(
-            f"{method} needs a model with a token layout, but this record has none (a convolutional "
-            "network?); use grad_cam, or declare layout=TokenLayout(...) when loading the model."
+            f"{method} needs a model with a token layout, but this {type(made).__name__.lower()} has none (a "
+            "convolutional network?); use grad_cam, or declare layout=TokenLayout(...) when loading the model."
         )
-    return record.layout
+    return made.layout
 
 
 def readout_weights(layout: TokenLayout) -> Float[Tensor, " token"]:

@@ -7,6 +7,9 @@ from archaeology.capture.edit import HeadEdit as HeadEdit
 from archaeology.capture.edit import HeadWatch as HeadWatch
 from archaeology.capture.edit import PatternEdit as PatternEdit
 from archaeology.capture.interceptor import intercepted as intercepted
+from archaeology.capture.places import Places as Places
+from archaeology.capture.places import global_pattern as global_pattern
+from archaeology.capture.provenance import places_of as places_of
 from archaeology.capture.record import CapturedPattern as CapturedPattern
 from archaeology.capture.record import Record as Record
 from archaeology.capture.record import capture as capture

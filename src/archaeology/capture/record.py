@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from archaeology.capture.attention import Attention, Kind
 from archaeology.capture.hidden import refuse_hidden, why_nothing
 from archaeology.capture.interceptor import intercepted
+from archaeology.capture.places import Places
+from archaeology.capture.provenance import captured_places
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
 from archaeology.specimens.layout import TokenLayout
@@ -36,12 +38,15 @@ class CapturedPattern:
         pattern: Weight of each key for each query.
         pattern_gradient: d logit[target] / d pattern; None where not asked, or where the layer lies before
             the first tap, at which the graph starts.
+        places: Where its tokens lie on the map of its stage, in models that work on windows; None in others, and
+            where it could not be found out (`places_of` says why).
     """
 
     module: str
     kind: Kind
     pattern: Float[Tensor, "batch head query key"]
     pattern_gradient: Float[Tensor, "batch head query key"] | None = None
+    places: Places | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,14 +167,20 @@ def capture(
             found = _gradients(logits, chosen, sources) if differentiates else []
     of_image = found.pop() if image_gradient else None
     found = found or [None] * (len(activations) + len(kept))
+    shapes: list[tuple[str, Kind, tuple[int, ...]]] = [
+        (module, kind, tuple(pattern.shape)) for module, kind, pattern in kept
+    ]
+    places = captured_places(specimen, shapes, len(logits))
     return Record(
         images=unit_images(images, specimen.device),
         logits=logits.detach(),
         target=chosen,
         layout=specimen.layout,
         attentions=tuple(
-            CapturedPattern(module, kind, pattern.detach(), gradient)
-            for (module, kind, pattern), gradient in zip(kept, found[len(activations) :], strict=True)
+            CapturedPattern(module, kind, pattern.detach(), gradient, where)
+            for (module, kind, pattern), gradient, where in zip(
+                kept, found[len(activations) :], places, strict=True
+            )
         ),
         activations=MappingProxyType({path: tensor.detach() for path, tensor in activations.items()}),
         gradients=MappingProxyType(

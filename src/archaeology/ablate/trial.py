@@ -5,7 +5,7 @@ the same images, and told in the same units.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch.nn.functional as F
@@ -52,6 +52,7 @@ class Trial:
         same: Stand-ins that are the same for all images, or None.
         others: The images, one for each, whose answers stand in where `same` is None.
         at_once: Images in a batch to begin with.
+        paths: Modules whose outputs stand in, besides heads, where `same` is None.
     """
 
     sweep: Sweep
@@ -60,11 +61,7 @@ class Trial:
     same: StandIns | None
     others: Image | PixelImage | None
     at_once: int
-
-    def only(self, rows: Int[Tensor, " row"]) -> "Trial":
-        """The same on some of the images."""
-        others = None if self.others is None else self.others[rows]
-        return replace(self, images=self.images[rows], labels=self.labels[rows], others=others)
+    paths: tuple[str, ...] = ()
 
     def logits(self, cuts: Cuts, base: Cuts | None = None) -> Iterator[tuple[slice, Logits]]:
         """Logits of the images, batch after batch; fewer images at once where memory runs out.
@@ -75,7 +72,7 @@ class Trial:
         specimen = self.sweep.specimen
 
         def run(which: slice) -> Logits:
-            return self.sweep.logits(specimen.prepare(self.images[which]), cuts, self._stand_ins(which), base)
+            return self.sweep.logits(specimen.prepare(self.images[which]), cuts, self.stand_ins(which), base)
 
         for which, found in in_halves(run, len(self.images), self.at_once):
             if not found.whole.isfinite().all():
@@ -101,7 +98,7 @@ class Trial:
         parts: list[Outcomes] = []
         for which, found in self.logits(cuts, base):
             labels = self.labels[which]
-            _check_classes(labels, found.whole.shape[-1])
+            check_classes(labels, found.whole.shape[-1])
             correct, loss = judged(found.whole[None], labels.to(found.whole.device))
             cut_correct, cut_loss = judged(found.ablated, labels.to(found.whole.device))
             parts.append(Outcomes(correct[0], loss[0], cut_correct.T, cut_loss.T))
@@ -112,11 +109,12 @@ class Trial:
             np.concatenate([part.cut_loss for part in parts]),
         )
 
-    def _stand_ins(self, which: slice) -> StandIns:
+    def stand_ins(self, which: slice) -> StandIns:
+        """What is put in for these images."""
         if self.same is not None:
             return self.same
         assert self.others is not None
-        return answers(self.sweep.specimen, self.others[which], self.sweep.mlps)
+        return answers(self.sweep.specimen, self.others[which], self.paths)
 
 
 def trial_of(
@@ -172,7 +170,9 @@ def trial_of(
     elif replacement == "another":
         others = images[drawn_others(len(images), seed)] if others is None else others
     at_once = batch_size or max(1, most // max(sweep.heads))
-    return Trial(sweep, images, labels, None if replacement == "another" else same, others, at_once)
+    return Trial(
+        sweep, images, labels, None if replacement == "another" else same, others, at_once, sweep.mlps
+    )
 
 
 def images_per_pass(specimen: Specimen) -> int:
@@ -190,7 +190,12 @@ def judged(logits: Float[Tensor, "cut batch classes"], labels: Label) -> tuple[n
     return right.double().cpu().numpy(), loss.double().cpu().numpy()
 
 
-def _check_classes(labels: Label, num_classes: int) -> None:
+def check_classes(labels: Label, num_classes: int) -> None:
+    """Refuse labels that are no classes of the model.
+
+    Raises:
+        ValueError: If one is not; says what to do without labels.
+    """
     if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
         raise ValueError(
             f"labels must lie in 0..{num_classes - 1}, the classes of the model, but got {int(labels.min())} to "

@@ -15,7 +15,7 @@ def _of_rows(rows: Rows) -> PerRow:
     """Share on the class token; NaN where the model has none or the keys are not the image's tokens."""
     if rows.layout is None or rows.layout.class_token is None:
         return torch.full(rows.pattern.shape[:-1], torch.nan, device=rows.pattern.device)
-    return token_mass(rows.pattern, rows.layout.class_token)
+    return rows.pattern[..., rows.layout.class_token] / rows.total
 
 
 statistics.register("class_token_mass")(Statistic(_of_rows, "attention on the class token"))

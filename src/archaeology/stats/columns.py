@@ -60,7 +60,8 @@ class ColumnSums:
     def add(self, rows: Rows, span: slice) -> None:
         """Take some rows in; those of zeros do not count."""
         inverse, known = shares(rows)
-        received = torch.einsum("bhqk,bhq->bhk", rows.pattern, inverse).double()
+        share = rows.pattern if rows.sums_to_one else rows.pattern * inverse[..., None]
+        received = share.sum(dim=2).double()
         count = known.sum(dim=-1, keepdim=True).double()
         self.total = received if self.total is None else self.total + received
         self.count = count if self.count is None else self.count + count

@@ -13,14 +13,18 @@ def diagonal_mass(pattern: Pattern, queries: torch.Tensor) -> PerRow:
         pattern: Weights >= 0; rows need not sum to one.
         queries: Which key each row's query is; NaN results where it is negative (none).
     """
+    return _itself(pattern, queries) / pattern.sum(dim=-1)
+
+
+def _itself(pattern: Pattern, queries: torch.Tensor) -> PerRow:
     places = queries.to(pattern.device)
     itself = pattern.gather(-1, places.clamp(min=0).expand(*pattern.shape[:2], -1)[..., None])[..., 0]
-    return (itself / pattern.sum(dim=-1)).masked_fill(places < 0, torch.nan)
+    return itself.masked_fill(places < 0, torch.nan)
 
 
 def _of_rows(rows: Rows) -> PerRow:
     """Share on itself; NaN for windows, pools and cross-attention, whose queries are not among the keys in order."""
-    return diagonal_mass(rows.pattern, rows.queries)
+    return _itself(rows.pattern, rows.queries) / rows.total
 
 
 statistics.register("diagonal_mass")(Statistic(_of_rows, "attention on itself"))

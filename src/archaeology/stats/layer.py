@@ -97,7 +97,7 @@ def walk(view: LayerView, watchers: Sequence[Watcher]) -> None:
 
 
 def _check_finite(rows: Rows, module: str) -> None:
-    if not torch.isfinite(rows.pattern.sum()):
+    if not rows.total.isfinite().all():
         broken = ~rows.pattern.isfinite().all(dim=(1, 2, 3))
         raise ValueError(
             f"attention must be finite to be counted, but {module or 'the model'} gives NaN or infinity for "

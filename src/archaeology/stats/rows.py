@@ -16,6 +16,8 @@ from archaeology.core.registry import Registry
 from archaeology.core.shapes import Pattern
 from archaeology.specimens.layout import TokenLayout
 
+ROUNDING = 1e-5  # of a row's sum in float32
+
 PerRow = Float[Tensor, "batch head query"]
 
 
@@ -37,10 +39,23 @@ class Rows:
     patch_size: tuple[float, float]
 
     @cached_property
+    def total(self) -> PerRow:
+        """The sum of each row, which every statistic divides by; made once."""
+        return self.pattern.sum(dim=-1)
+
+    @cached_property
+    def sums_to_one(self) -> bool:
+        """Whether all rows do, so that weights are shares as they stand."""
+        return bool((self.total - 1).abs().max() < ROUNDING) if self.total.numel() else False
+
+    @cached_property
     def centred(self) -> Pattern:
         """Shares, minus those of blind attention (1 / keys); a row of zeros counts as blind. Made once, then kept."""
+        blind = 1 / self.pattern.shape[-1]
+        if self.sums_to_one:
+            return self.pattern - blind
         inverse, known = shares(self)
-        centred = (self.pattern * inverse[..., None]).sub_(1 / self.pattern.shape[-1])
+        centred = (self.pattern * inverse[..., None]).sub_(blind)
         return centred if bool(known.all()) else centred.mul_(known[..., None])
 
     def only(self, index: Int[Tensor, " some"]) -> "Rows":
@@ -51,9 +66,8 @@ class Rows:
 
 def shares(rows: Rows) -> tuple[PerRow, Bool[Tensor, "batch head query"]]:
     """What to multiply every row by so that it sums to one (0 for a row of zeros), and whether it looks anywhere."""
-    total = rows.pattern.sum(dim=-1)
-    known = total > 0
-    return (1 / total).masked_fill(~known, 0), known
+    known = rows.total > 0
+    return (1 / rows.total).masked_fill(~known, 0), known
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -38,6 +37,7 @@ from archaeology.capture.calls import Call
 from archaeology.capture.contraction import Hints
 from archaeology.capture.edit import Edit, HeadEdit, HeadWatch, OneEdit, PatternEdit, edits_by_layer
 from archaeology.capture.follow import PRODUCTS, SOFTMAX, Followed, Trace, is_weight
+from archaeology.capture.functions import name_of, unaware
 from archaeology.capture.fused import fused_call
 from archaeology.capture.mechanism import mechanism_call
 from archaeology.capture.product import Product, product_of
@@ -112,7 +112,7 @@ class _Interceptor(TorchFunctionMode):
         if self.passes_begun != self.running.num_passes:
             self.passes_begun, self.num_seen = self.running.num_passes, 0
             self.followed.clear()
-        name = _name(func)
+        name = name_of(func)
         if func is Mechanism.forward:
             return self._mechanism(func, args, kwargs)
         if name == "scaled_dot_product_attention":
@@ -155,7 +155,7 @@ class _Interceptor(TorchFunctionMode):
         self.inside = given["num_heads"], query.shape[1] if query.ndim == 3 else 1  # tokens come first
         try:
             with self:
-                return _unaware(func)(*args, **kwargs)
+                return unaware(func)(*args, **kwargs)
         finally:
             self.inside = outside
 
@@ -282,20 +282,3 @@ def _own_work() -> Iterator[None]:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
-
-
-def _name(func: Callable[..., Any]) -> str:
-    """What a function is called: the same for `torch.softmax`, `Tensor.softmax`, `F.softmax` and in aten."""
-    name = getattr(func, "__name__", "")
-    if name == "__get__":  # an attribute such as Tensor.mT
-        name = getattr(getattr(func, "__self__", None), "__name__", "")
-    return name.partition(".")[0]
-
-
-def _unaware(func: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, except that it finds no mode or subclass to hand itself over to."""
-    assert isinstance(func, FunctionType)
-    surroundings = {**func.__globals__, "has_torch_function": lambda _: False}
-    twin = FunctionType(func.__code__, surroundings, func.__name__, func.__defaults__, func.__closure__)
-    twin.__kwdefaults__ = func.__kwdefaults__
-    return twin

@@ -1,6 +1,7 @@
 """Heat maps: which patches counted, one method per file, most of them pure functions of a record."""
 
 from archaeology.core.facade import make_callable
+from archaeology.explain.attention_flow import attention_flow as attention_flow
 from archaeology.explain.attention_times_gradient import attention_times_gradient as attention_times_gradient
 from archaeology.explain.explanation import Explanation as Explanation
 from archaeology.explain.grad_cam import grad_cam as grad_cam
@@ -9,6 +10,7 @@ from archaeology.explain.gradient import gradient as gradient
 from archaeology.explain.gradient_rollout import gradient_rollout as gradient_rollout
 from archaeology.explain.integrated_gradients import integrated_gradients as integrated_gradients
 from archaeology.explain.legrad import legrad as legrad
+from archaeology.explain.lrp import lrp as lrp
 from archaeology.explain.method import Method as Method
 from archaeology.explain.method import Needs as Needs
 from archaeology.explain.method import explain as explain

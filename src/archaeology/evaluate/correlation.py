@@ -17,9 +17,7 @@ def pearson(
     first: Float[Tensor, "batch place"], second: Float[Tensor, "batch place"]
 ) -> Float[Tensor, " batch"]:
     """Correlation of each pair of rows; 0 where a row is the same everywhere, for then nothing goes together."""
-    first, second = first - first.mean(dim=1, keepdim=True), second - second.mean(dim=1, keepdim=True)
-    first, second = _unit(first), _unit(second)
-    return (first * second).sum(dim=1)
+    return (_unit(first) * _unit(second)).sum(dim=1)
 
 
 def spearman(
@@ -30,7 +28,9 @@ def spearman(
 
 
 def _unit(rows: Float[Tensor, "batch place"]) -> Float[Tensor, "batch place"]:
-    """Rows of length one; those that are zero up to rounding stay zero."""
-    largest = rows.abs().amax(dim=1, keepdim=True)
-    scaled = torch.where(largest > 0, rows / largest, torch.zeros_like(rows))
+    """Deviations from the mean with length one; zero where there is none beyond rounding."""
+    apart = rows - rows.mean(dim=1, keepdim=True)
+    largest = apart.abs().amax(dim=1, keepdim=True)
+    rounding = 16 * torch.finfo(rows.dtype).eps * rows.abs().amax(dim=1, keepdim=True)
+    scaled = torch.where(largest <= rounding, torch.zeros_like(rows), apart / largest)
     return scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1)

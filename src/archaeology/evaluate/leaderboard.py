@@ -7,7 +7,7 @@ Every method is marked by every judge on the same images, so all differences are
   image), else the marks of the random map on the same image.
 - Judges of faithfulness have nothing to say about a model whose answer hardly moves when the whole image is replaced by
   its mean colour (`WORTH`): no order of patches can matter then.
-- A judge's winner is the best of those that beat chance; without one there is no winner.
+- The winner of a judge of faithfulness or truth is the best of those that beat chance; without one there is none.
 - Overall counts the judges of faithfulness and truth that count (`Judge.counts`). A method can win overall if it beats
   chance with more than half of them, and with one of each kind that is there, and does not fail the randomization
   check. The winner is the one with the lowest mean rank among all methods.
@@ -28,6 +28,7 @@ from archaeology.evaluate.standing import Overall, Standing, Verdict
 
 FLOOR, REFERENCE = "random", "raw_attention"
 WORTH = 0.05  # of probability: what the whole image must be worth for an order of its patches to be judged
+WINNERS = ("faithfulness", "truth")  # a map can be stable, simple and sensitive to weights, and yet be wrong
 NOTHING = "no method beats chance"
 RULE = (
     "lowest mean rank over the judges that count, among methods that beat chance with more than half of them, and with "
@@ -53,7 +54,8 @@ def leaderboard(
     if len(sheet) < 2:
         raise ValueError(f"a leaderboard needs at least 2 images, but got {len(sheet)}; mark more.")
     drawn = Draws(sheet, floor, seed, resamples)
-    reach = intervals_of(sheet.reach[None], drawn.means(sheet.reach[None]))[0]
+    known = np.isfinite(sheet.reach)
+    reach = intervals_of(sheet.reach[None], drawn.means(sheet.reach[None], known), known)[0]
     sanity = _sanity(sheet, seed)
     verdicts = tuple(_verdict(sheet, judge, drawn, floor, reference, reach) for judge in sheet.judges)
     overall = _overall(sheet, verdicts, drawn, floor, sanity)
@@ -119,8 +121,9 @@ def _verdict(sheet: Sheet, judge: str, drawn: Draws, floor: str, reference: str,
         for row, method in enumerate(sheet.methods)
     ]
     standings.sort(key=lambda standing: standing.rank)
-    winner = next((standing.method for standing in standings if standing.beats_chance), None)
-    reason = "" if winner else NOTHING
+    makes_winners = registered.kind in WINNERS
+    winner = next((each.method for each in standings if each.beats_chance and makes_winners), None)
+    reason = "" if winner else NOTHING if makes_winners else f"{registered.kind} alone makes no winner"
     if not can_tell:
         reason = (
             f"the answer moves by {reach.value:.3f} when the whole image goes, too little to judge an order"

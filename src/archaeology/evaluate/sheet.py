@@ -80,26 +80,36 @@ class Sheet:
 
     @classmethod
     def joined(cls, parts: Sequence["Sheet"]) -> "Sheet":
-        """The images of several sheets end to end.
+        """The images of several sheets end to end; where one has not asked a judge of another, marks are NaN.
+
+        So a costly judge can be asked about some of the images only.
 
         Raises:
-            ValueError: If there is no part, or they are of different methods or judges.
+            ValueError: If there is no part, or they are of different methods.
         """
-        heads = {(part.methods, part.judges) for part in parts}
-        if len(heads) != 1:
+        if len({part.methods for part in parts}) != 1:
             raise ValueError(
-                f"sheets can be joined where all have the same methods and judges, but got {len(heads)} kinds in "
-                f"{len(parts)} parts; mark all images with the same ones."
+                f"sheets can be joined where all have the same methods, but got {[part.methods for part in parts]}; "
+                "mark all images with the same ones."
             )
+        names = tuple(dict.fromkeys(name for part in parts for name in part.judges))
         return cls(
             parts[0].methods,
-            parts[0].judges,
-            np.concatenate([part.score for part in parts], axis=2),
-            np.concatenate([part.chance for part in parts], axis=2),
+            names,
+            np.concatenate([_for_judges(part.score, part.judges, names) for part in parts], axis=2),
+            np.concatenate([_for_judges(part.chance, part.judges, names) for part in parts], axis=2),
             np.concatenate([part.has_evidence for part in parts], axis=1),
             np.concatenate([part.reach for part in parts]),
             parts[0].missing,
         )
+
+
+def _for_judges(
+    values: Float[np.ndarray, "method judge image"], have: tuple[str, ...], want: tuple[str, ...]
+) -> Float[np.ndarray, "method wanted image"]:
+    found = np.full((values.shape[0], len(want), values.shape[2]), np.nan)
+    found[:, [want.index(name) for name in have]] = values
+    return found
 
 
 def mark_all(

@@ -1,11 +1,14 @@
 """Relevance as one pushed row against the whole matrix R of the paper, for every kind of readout."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.ablate import small_models as small
 from tests.explain import gradient_records as made_of
 from tests.oracles import gradient_explanations as oracle
 
+from archaeology.capture import capture
 from archaeology.explain import explain, explain_images
 from archaeology.specimens.layout import TokenLayout
 
@@ -88,6 +91,9 @@ def test_errors_say_what_to_do(method):
     with pytest.raises(ValueError, match=rf"{method} needs the gradient.*blocks\.1 has none.*gradients=True"):
         explain(method, made_of.without_gradient(made_of.with_gradients()))
     with pytest.raises(ValueError, match=rf"{method} needs layers.*window.*use grad_cam"):
-        explain_images(method, small.swin(), small.images(2, 8, 8), torch.tensor([3, 1]))
+        swin = capture(small.swin(), small.images(2, 8, 8), gradients=True)
+        explain(
+            method, replace(swin, attentions=tuple(replace(seen, places=None) for seen in swin.attentions))
+        )
     with pytest.raises(ValueError, match=rf"{method} needs a model with a token layout"):
         explain(method, made_of.with_gradients(None))

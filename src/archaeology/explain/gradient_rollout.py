@@ -9,10 +9,10 @@ columns by the sums of rows. Nothing is discarded.
 
 from archaeology.capture.record import Record
 from archaeology.explain.explanation import Explanation
-from archaeology.explain.layers import layers_of, mean_evidence
+from archaeology.explain.layers import mean_evidence
 from archaeology.explain.method import of_record
-from archaeology.explain.readout import patch_map
-from archaeology.explain.rollout import pushed_row
+from archaeology.explain.rollout import mixed
+from archaeology.explain.stages import followed
 
 
 @of_record("gradient_rollout", pattern_gradients=True)
@@ -23,22 +23,24 @@ def gradient_rollout(record: Record) -> Explanation:
     change the order of the patches of one image much, but makes the map scale with the gradient.
 
     Args:
-        record: Captured with `patterns=True, gradients=True`, from a model whose layers all see all tokens.
+        record: Captured with `patterns=True, gradients=True`, from a model whose layers see all tokens, or windows of
+            known places.
 
     Raises:
-        ValueError: If the model has no token layout, its layers see windows, or a gradient is missing.
+        ValueError: If the model has no token layout, tokens lie at places unknown, or a gradient is missing.
 
     References:
         `abnar2020quantifying`, `chefer2021generic`. Differs: see the module.
     """
-    layers = layers_of(record, "gradient_rollout")
+    layers = followed(record, "gradient_rollout")
     fuse = mean_evidence("gradient_rollout")
+    (row,) = layers.pushed((layers.start(fuse),), fuse, mixed)
     return Explanation(
-        heatmap=patch_map(pushed_row(layers.last_to_first(fuse), layers.start(fuse)), layers.layout),
+        heatmap=layers.map_of(row),
         method="gradient_rollout",
         formula=(
             f"(mean over heads of ReLU(A * d logit / dA) + I) / row sums; {layers.readout} row of the product of all "
-            f"{len(layers)} layers"
+            f"{len(layers)} layers{layers.ways}"
         ),
         target=record.target,
     )

@@ -13,11 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.capture.record import CapturedPattern, Record
-from archaeology.core.shapes import Pattern
-from archaeology.explain.readout import layout_of, readout_weights
+from archaeology.core.shapes import Heatmap, Pattern
+from archaeology.explain.readout import layout_of, patch_map, readout_weights
 from archaeology.specimens.layout import TokenLayout
 
 Fuse = Callable[[CapturedPattern], Float[Tensor, "batch query key"]]
+Rows = tuple[Float[Tensor, "batch token"], ...]
+Step = Callable[[Rows, Float[Tensor, "batch query key"]], Rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,27 @@ class Layers:
             yield square
         for layer in reversed(self.whole):
             yield F.pad(fuse(layer), (self.num_late, 0, self.num_late, 0)) if self.num_late else fuse(layer)
+
+    @property
+    def ways(self) -> str:
+        """What a formula must add, in words: nothing."""
+        return ""
+
+    def pushed(self, rows: Rows, fuse: Fuse, step: Step) -> Rows:
+        """Rows of shares at the end, pushed from the last layer to the first.
+
+        Args:
+            rows: One or several.
+            fuse: Makes one matrix of a layer's heads.
+            step: What a layer does to the rows, given its matrix.
+        """
+        for matrix in self.last_to_first(fuse):
+            rows = step(rows, matrix)
+        return rows
+
+    def map_of(self, row: Float[Tensor, "batch token"]) -> Heatmap:
+        """The patches of a row of tokens, on their grid."""
+        return patch_map(row, self.layout)
 
 
 def layers_of(record: Record, method: str) -> Layers:

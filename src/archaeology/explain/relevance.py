@@ -15,9 +15,9 @@ from torch import Tensor
 
 from archaeology.capture.record import Record
 from archaeology.explain.explanation import Explanation
-from archaeology.explain.layers import layers_of, mean_evidence
+from archaeology.explain.layers import Rows, mean_evidence
 from archaeology.explain.method import of_record
-from archaeology.explain.readout import patch_map
+from archaeology.explain.stages import followed
 
 
 def relevance_row(
@@ -29,11 +29,16 @@ def relevance_row(
         last_to_first: Mean over heads of `ReLU(A * dA)` for each layer, query and key being the same tokens.
         start: What is read at the end: a one at the class token, or equal shares of the patches.
     """
-    start = start[:, None]
-    gained = torch.zeros_like(start)
+    rows = (start, torch.zeros_like(start))
     for evidence in last_to_first:
-        gained = gained + (start + gained) @ evidence  # apart from the start, which may be far larger
-    return gained[:, 0]
+        rows = _gaining(rows, evidence)
+    return rows[1]
+
+
+def _gaining(rows: Rows, evidence: Float[Tensor, "batch query key"]) -> Rows:
+    """The start as it is, and what was gained, kept apart from the start, which may be far larger."""
+    start, gained = rows
+    return start, gained + ((start + gained)[:, None] @ evidence)[:, 0]
 
 
 @of_record("relevance", pattern_gradients=True)
@@ -41,26 +46,27 @@ def relevance(record: Record) -> Explanation:
     """Class-specific relevance of each patch for the model's readout.
 
     Args:
-        record: Captured with `patterns=True, gradients=True`, from a model whose layers all see all tokens.
+        record: Captured with `patterns=True, gradients=True`, from a model whose layers see all tokens, or windows of
+            known places.
 
     Raises:
-        ValueError: If the model has no token layout, its layers see windows, or a gradient is missing.
+        ValueError: If the model has no token layout, tokens lie at places unknown, or a gradient is missing.
 
     References:
         `chefer2021generic`. Differs: see the module.
     """
-    layers = layers_of(record, "relevance")
+    layers = followed(record, "relevance")
     fuse = mean_evidence("relevance")
     start = layers.start(fuse)
-    row = relevance_row(layers.last_to_first(fuse), start)
+    start_below, row = layers.pushed((start, torch.zeros_like(start)), fuse, _gaining)
     if layers.pool is not None:  # its look at the tokens is attention too
-        row = row + start
+        row = row + start_below
     return Explanation(
-        heatmap=patch_map(row, layers.layout),
+        heatmap=layers.map_of(row),
         method="relevance",
         formula=(
             f"R <- R + mean over heads of ReLU(A * d logit / dA) R through all {len(layers)} layers, R = I at first; "
-            f"{layers.readout} row of R - I"
+            f"{layers.readout} row of R - I{layers.ways}"
         ),
         target=record.target,
     )

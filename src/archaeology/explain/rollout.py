@@ -17,9 +17,9 @@ from archaeology.capture.record import CapturedPattern, Record
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import Pattern
 from archaeology.explain.explanation import Explanation
-from archaeology.explain.layers import layers_of
+from archaeology.explain.layers import Rows
 from archaeology.explain.method import of_record
-from archaeology.explain.readout import patch_map
+from archaeology.explain.stages import followed
 
 HEAD_FUSIONS = ("mean", "max", "min")
 
@@ -86,12 +86,16 @@ def pushed_row(
     last_to_first: Iterable[Float[Tensor, "batch query key"]], start: Float[Tensor, "batch token"]
 ) -> Float[Tensor, "batch token"]:
     """`start` times the product of `A = (matrix + I) / (its row sums)` of every layer, the last layer first."""
-    row = start[:, None]
+    rows = (start,)
     for fused in last_to_first:
-        # Dividing the row vector by the sums of A's rows first spares a pass over the matrix.
-        shared = row / (fused.sum(dim=-1)[:, None] + 1)
-        row = shared @ fused + shared
-    return row[:, 0]
+        rows = mixed(rows, fused)
+    return rows[0]
+
+
+def mixed(rows: Rows, fused: Float[Tensor, "batch query key"]) -> Rows:
+    """Rows times `A = (fused + I) / (its row sums)`; dividing the rows first spares a pass over the matrix."""
+    shared = [row / (fused.sum(dim=-1) + 1) for row in rows]
+    return tuple((share[:, None] @ fused)[:, 0] + share for share in shared)
 
 
 @of_record("rollout", patterns=True, looks_at_class=False)
@@ -99,31 +103,31 @@ def rollout(record: Record, *, head_fusion: str = "mean", discard_ratio: float =
     """Attention rollout from the model's readout to its patches; looks at no class.
 
     Args:
-        record: Captured with patterns, from a model whose layers all see all tokens.
+        record: Captured with patterns, from a model whose layers see all tokens, or windows of known places.
         head_fusion: mean, max or min over heads.
-        discard_ratio: Share of the weakest weights dropped in every layer, in [0, 1).
+        discard_ratio: Share of the weakest weights dropped in every layer (there in every window), in [0, 1).
 
     Raises:
-        ValueError: If the model has no token layout or its layers see windows.
+        ValueError: If the model has no token layout, or where the tokens of a layer lie is not known.
 
     References:
-        `abnar2020quantifying`. Differs: see the module.
+        `abnar2020quantifying`. Differs: see the module, and `explain/stages.py` for windows.
     """
-    layers = layers_of(record, "rollout")
+    layers = followed(record, "rollout")
 
     def fuse(attention: CapturedPattern) -> Tensor:
         return without_weakest(fused_heads(attention.pattern, head_fusion), discard_ratio)
 
     start = layers.start(lambda pool: fused_heads(pool.pattern))
-    rows = pushed_row(layers.last_to_first(fuse), start)
+    (row,) = layers.pushed((start,), fuse, mixed)
     kept = f", weakest {discard_ratio:.0%} dropped" if discard_ratio else ""
     return Explanation(
         # Talking heads can hold negative weights, and so could their product.
-        heatmap=patch_map(rows, layers.layout).clamp(min=0),
+        heatmap=layers.map_of(row).clamp(min=0),
         method="rollout",
         parameters={"head_fusion": head_fusion, "discard_ratio": discard_ratio},
         formula=(
             f"A = 0.5 * {head_fusion} over heads + 0.5 * I, rows sum to one{kept}; "
-            f"{layers.readout} row of the product of all {len(layers)} layers"
+            f"{layers.readout} row of the product of all {len(layers)} layers{layers.ways}"
         ),
     )

@@ -93,7 +93,7 @@ class PositionSums:
         member = np.eye(GROUPS)[[group_of(image) for image in ids]]
         return cls(
             count=member.sum(axis=0).astype(np.int64),
-            entries=tuple(np.einsum("ig,ihe->ghe", member, layer).astype(np.float32) for layer in values),
+            entries=tuple(np.tensordot(member.T, layer, 1).astype(np.float32) for layer in values),
             squares=tuple(member.T @ (layer**2).mean(axis=2) for layer in values),
             num_keys=tuple(num_keys),
         )

@@ -1,6 +1,7 @@
 """A model that was built, not trained, so that what each head is worth is known.
 
-Images are of one colour: red or not, green or not; the class is 2 x red + green. Heads (gone, they say zero): layer 0: head 0 reads red (as layer 1's head 0 does: either is enough), head 1 helps with green a little, head 2 does
+Images are of one colour: red or not, green or not; the class is 2 x red + green. Heads (gone, they say zero):
+layer 0: head 0 reads red (as layer 1's head 0 does: either is enough), head 1 helps with green a little, head 2 does
 nothing. Layer 1: head 0 reads red, head 1 reads green and nobody else could. The MLP of layer 1 cuts what both say of
 red off at one; the MLP of layer 0 does nothing.
 """

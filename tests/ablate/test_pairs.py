@@ -72,7 +72,7 @@ def test_a_budget_keeps_the_heads_that_cost_most():
 
 def test_relations_by_their_sign():
     noise = np.random.default_rng(0).normal(size=(30, 3)) * 0.01
-    both = noise + np.array([1.0, -1.0, 0.0])
+    both = noise - noise.mean(0) + np.array([1.0, -1.0, 0.0])
     pair = ((0, 0), (0, 1))
     found = PairInteractions((pair,) * 3, 0 * both, 0 * both, both, "zero")
     assert [row["relation"] for row in found.table(correction="benjamini-hochberg")] == [

@@ -15,11 +15,11 @@ def pairs(specimen):
     """Images of which the model says different things."""
     images = small.images(40, *specimen.image_size)
     with torch.no_grad():
-        said = specimen.predict(images).argmax(1)
-    first = [int((said == label).nonzero()[0]) for label in said.unique()]
-    rows = torch.tensor(first)
-    assert len(rows) > PAIRS
-    return images[rows[:PAIRS]], images[rows[1 : PAIRS + 1]]
+        said = specimen.predict(images).argmax(1).tolist()
+    rows = [(i, i + 1) for i in range(39) if said[i] != said[i + 1]][:PAIRS]
+    assert len(rows) == PAIRS
+    first, second = torch.tensor(rows).T
+    return images[first], images[second]
 
 
 def patched_by_hand(model, module, corrupted, clean, swap):

@@ -35,7 +35,7 @@ def test_the_order_is_that_of_loops_and_the_curve_of_the_other_half():
             losses_without(specimen, images[first], truth[first], [*gone, place]).mean() for place in left
         ]
         gone.append(left.pop(int(np.argmin(rises))))
-    greedy, single, *random = found.orders
+    greedy, single = found.orders[:2]
     assert greedy.removed == tuple(gone)
     assert [order.name for order in found.orders] == ["greedy", "single effects", "random 0", "random 1"]
     assert len({order.removed for order in found.orders}) == 4
@@ -71,7 +71,7 @@ def test_an_understudy_stays_when_the_other_is_gone(lazy):
 
 
 def test_lazy_is_greedy_where_no_head_gets_cheaper_and_asks_less():
-    specimen, images = small.timm_vit(), small.images(6)
+    specimen, images = small.timm_vit(depth=2), small.images(4)
     truth = specimen.predict(images).argmax(1)
     exact = pruning_curve(specimen, images, truth, random_orders=0)
     lazy = pruning_curve(specimen, images, truth, random_orders=0, lazy=True)

@@ -53,7 +53,8 @@ class PairInteractions:
 
         Keys: `layer, head, other_layer, other_head`; mean rises `first`, `second`, `both`; `interaction` with `_low`
         and `_high` (95 %, bootstrapped over images, paired); `p` (sign flips) and `p_corrected` over all pairs;
-        `relation`: "stand in for each other" (surely above 0), "less than the sum" (surely below 0) or "not shown to interact".
+        `relation`: "stand in for each other" (surely above 0), "less than the sum" (surely below 0) or "not shown to
+        interact".
         """
         found = self.interaction
         intervals = bootstrap_means(found, seed=seed)

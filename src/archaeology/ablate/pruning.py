@@ -2,10 +2,10 @@
 
 Greedy: at every step each head still there is tried together with all that are gone, exactly; the one whose removal
 leaves the lowest loss goes. Chosen on one half of the images, measured on the other half, beside the order of single
-effects (what heads cost alone, all known after the first step) and random orders. Source: `michel2019sixteen`, who prune in the
-order of estimated single effects. Differs: exact, and heads are chosen given what is already gone. Cost of the greedy
-order with n heads: about n^2 / 4 passes over the first half; the model before the first layer in question runs once
-for all candidates.
+effects (what heads cost alone, all known after the first step) and random orders. Source: `michel2019sixteen`, who
+prune in the order of estimated single effects. Differs: exact, and heads are chosen given what is already gone. Cost
+of the greedy order with n heads: about n^2 / 4 passes over the first half; the model before the first layer in
+question runs once for all candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -191,7 +191,7 @@ def _greedily(search: _Search, places: Sequence[Place], alone: np.ndarray, steps
         gone.append(left.pop(int(np.argmin(rises))))
         if len(gone) == steps:
             return gone
-        rises = search.rises(left, gone)
+        rises = search.rises(left, gone) if len(left) > 1 else np.zeros(1)
 
 
 def _lazily(search: _Search, places: Sequence[Place], alone: np.ndarray, steps: int) -> list[Place]:
@@ -199,7 +199,7 @@ def _lazily(search: _Search, places: Sequence[Place], alone: np.ndarray, steps: 
     gone = [min(known, key=lambda place: known[place])]
     known.pop(gone[0])
     while len(gone) < steps:
-        fresh: set[Place] = set()
+        fresh: set[Place] = set(known) if len(known) == 1 else set()
         while True:
             best = min(known, key=lambda place: known[place])
             if best in fresh:

@@ -57,8 +57,8 @@ def road(
     )
 
 
-def imputing(trial: Trial, noise: float) -> Edit:
-    """Impute what does not stay, with noise drawn once for each image."""
+def imputing(trial: Trial, noise: float, *, tolerance: float = 1e-4) -> Edit:
+    """Impute what does not stay to this tolerance, with noise drawn once for each image."""
     key = ("noise of imputation", noise)
     if key not in trial.memo:
         uniform = trial.random("noise of imputation", *trial.images.shape[1:]).clamp(1e-6, 1 - 1e-6)
@@ -66,7 +66,7 @@ def imputing(trial: Trial, noise: float) -> Edit:
     drawn: Image = trial.memo[key]
 
     def edit(images: Image, stays: torch.Tensor, number: torch.Tensor) -> Image:
-        found = imputed(images, stays) + drawn[number] * ~stays[:, None]
+        found = imputed(images, stays, tolerance=tolerance) + drawn[number] * ~stays[:, None]
         return found.clamp(0, 1)
 
     return edit

@@ -41,8 +41,8 @@ class Question:
     def gradients_of(self, images: Image, target: Label) -> Image:
         """Gradients of those logits with respect to the images; no parameter gets one."""
         with torch.inference_mode(False), torch.enable_grad(), frozen(self.specimen.model, True):
-            given = images.detach().clone().requires_grad_()
-            logits = _chosen(self.specimen.predict(given), target)
+            given = images.clone() if images.is_inference() else images.detach()
+            logits = _chosen(self.specimen.predict(given.requires_grad_()), target)
             return torch.autograd.grad(logits.sum(), given, materialize_grads=True, allow_unused=True)[0]
 
     def without_answer(self, attribution: Heatmap) -> Bool[Tensor, " batch"]:

@@ -95,8 +95,8 @@ def mean_gradient(
     def gradients(some: slice) -> tuple[Tensor, Tensor]:
         image, step = rows_of(some, steps, start.device)
         # Rounding may carry a point of the path out of [0, 1] by less than the specimen forgives.
-        points = start[image] + places[step] * way[image]
-        return image, weights[step] * asked.gradients_of(points, asked.target[image])
+        points = torch.addcmul(start[image], places[step], way[image])
+        return image, asked.gradients_of(points, asked.target[image]).mul_(weights[step])
 
     for _, (image, weighted) in in_halves(gradients, steps * len(start), at_once):
         total.index_add_(0, image, weighted.to(total.dtype))

@@ -83,11 +83,10 @@ def kind_of(shape: tuple[int, int, int, int], num_features: int, hints: Hints) -
     batch, heads, queries, keys = shape
     if queries == keys and _looks_across_channels(heads, keys, num_features, hints.module_input):
         return "channel"
+    has_windows = bool(hints.num_images) and batch > hints.num_images and batch % hints.num_images == 0
     if queries != keys:
-        return "pool" if queries <= min(FEW_QUERIES, keys) else "cross"
-    if hints.num_images and batch > hints.num_images and batch % hints.num_images == 0:
-        return "window"
-    return "token"
+        return "pool" if queries <= min(FEW_QUERIES, keys) and not has_windows else "cross"
+    return "window" if has_windows else "token"
 
 
 def _looks_across_channels(heads: int, keys: int, num_features: int, module_input: tuple[int, ...]) -> bool:

@@ -28,6 +28,9 @@ from archaeology.explain.explanation import Explanation
 from archaeology.explain.rollout import fused_heads
 
 Rows = Float[Tensor, "batch row token"]
+OfTokens = Float[Tensor, "batch _ token token"]  # heads may be others in every layer
+OfQueries = Float[Tensor, "batch _ query query"]
+Across = Float[Tensor, "batch _ query token"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +47,9 @@ class CrossShares:
 
 
 def cross_rolled(
-    encoder_patterns: Sequence[Pattern],
-    decoder_self: Sequence[Pattern | None],
-    cross: Sequence[Pattern],
+    encoder_patterns: Sequence[OfTokens],
+    decoder_self: Sequence[OfQueries | None],
+    cross: Sequence[Across],
     start: Float[Tensor, "batch row query"],
     *,
     head_fusion: str = "mean",
@@ -93,9 +96,9 @@ def _mixed(rows: Rows, pattern: Pattern, head_fusion: str) -> Rows:
 class EncoderDecoderPatterns:
     """The attention of one pass of an encoder-decoder, by what it is for; arguments of `cross_rolled`."""
 
-    encoder: tuple[Pattern, ...]
-    decoder_self: tuple[Pattern | None, ...]
-    cross: tuple[Pattern, ...]
+    encoder: tuple[OfTokens, ...]
+    decoder_self: tuple[OfQueries | None, ...]
+    cross: tuple[Across, ...]
 
 
 @torch.no_grad()
@@ -151,7 +154,7 @@ def _parent(module: str) -> str:
     return module.rpartition(".")[0]
 
 
-def _crosses_after(seen: Sequence[tuple[str, Kind, Pattern]], number: int) -> bool:
+def _crosses_after(seen: Sequence[tuple[str, Kind, Tensor]], number: int) -> bool:
     """Whether a layer taken for self-attention, as it has as many keys as queries, is the second of two siblings."""
     module, kind, _ = seen[number]
     if number == 0 or kind != "token":

@@ -18,7 +18,7 @@ from archaeology.explain.readout import layout_of, patch_map, readout_weights
 from archaeology.specimens.layout import TokenLayout
 
 Fuse = Callable[[CapturedPattern], Float[Tensor, "batch query key"]]
-Rows = tuple[Float[Tensor, "batch token"], ...]
+Rows = tuple[Float[Tensor, "batch _"], ...]  # of tokens or places, others at the end than at the beginning
 Step = Callable[[Rows, Float[Tensor, "batch query key"]], Rows]
 
 

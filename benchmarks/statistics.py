@@ -1,11 +1,15 @@
-"""Six statistics of every head over 64 images: streamed by us, and from Hugging Face's `output_attentions`.
+"""Nine statistics of every head: streamed by us, and from Hugging Face's `output_attentions`.
 
 Both sides run the same weights. Theirs asks for all attentions of the batch and then computes each statistic in one
-vectorised line; ours is `survey_heads`. Peak memory is taken in a fresh process for each side, above its level
-after loading the model and a first pass over two images.
+vectorised line; ours is `survey_heads`. "Attentions alone" is their forward pass with `output_attentions` and nothing
+computed from it. ViT-Base on 64 images (197 tokens), and six layers of a ViT-Tiny on images of 768 pixels (2,305
+tokens). Peak memory is taken in a fresh process for each side, above its level after loading the model and a first
+pass.
 """
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,10 +20,20 @@ from archaeology.core.memory import peak_mebibytes
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.specimen import Specimen
 from archaeology.stats.distance import patch_distances
+from archaeology.stats.neighbour_mass import patch_neighbours
 from archaeology.stats.survey import images_per_pass, survey_heads
-from benchmarks._side_by_side import Setting, comparison, in_child, report, seconds, setting
+from benchmarks._side_by_side import Comparison, Setting, comparison, in_child, report, seconds, setting
 
-NAMES = ("entropy", "distance", "participation", "largest_weight", "class_token_mass")
+NAMES = (
+    "entropy",
+    "distance",
+    "participation",
+    "largest_weight",
+    "class_token_mass",
+    "diagonal_mass",
+    "neighbour_mass",
+    "sink_mass",
+)
 SAMPLED_ROWS = 8
 
 
@@ -35,16 +49,30 @@ class Logits(nn.Module):
         return self.inner(pixel_values=images).logits
 
 
-def classifiers(small: bool) -> tuple[ViTForImageClassification, ViTForImageClassification]:
+@dataclass(frozen=True)
+class Case:
+    """A model and how many images it is shown."""
+
+    name: str
+    sizes: dict[str, int]
+    images: int
+    faster: float  # than theirs with statistics
+    alone: float  # than their attentions alone
+
+
+TINY = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3}
+CASES = (
+    Case("197 tokens", {}, 64, faster=1 / 1.1, alone=1 / 1.1),
+    Case("2,305 tokens", TINY | {"image_size": 768}, 2, faster=2, alone=1),
+)
+SMALL = {"image_size": 32, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2}
+
+
+def classifiers(sizes: dict[str, int]) -> tuple[ViTForImageClassification, ViTForImageClassification]:
     """The same random weights twice: with fused attention for us, with the eager kind that output_attentions needs.
 
     Each gets a configuration of its own: a shared one would silently switch the first to the second's attention.
     """
-    sizes = (
-        {"image_size": 32, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2}
-        if small
-        else {}
-    )
     ours = ViTForImageClassification(ViTConfig(**sizes, attn_implementation="sdpa")).eval()
     theirs = ViTForImageClassification(ViTConfig(**sizes, attn_implementation="eager")).eval()
     for layer in ours.vit.state_dict().values():
@@ -67,13 +95,21 @@ def specimen_of(model: ViTForImageClassification) -> Specimen:
 
 
 @torch.no_grad()
+def attentions_alone(model: ViTForImageClassification, images: Tensor) -> tuple[Tensor, ...]:
+    """What `output_attentions` gives, and nothing made of it."""
+    return model(pixel_values=(images.float() / 255 - 0.5) / 0.5, output_attentions=True).attentions
+
+
+@torch.no_grad()
 def from_attentions(
-    model: ViTForImageClassification, images: Tensor, distances: Tensor
+    model: ViTForImageClassification, images: Tensor, layout: TokenLayout
 ) -> dict[str, np.ndarray]:
     """Means over patch queries and images of every statistic, `(layer, head)`, in plain vectorised PyTorch."""
-    attentions = model(pixel_values=(images.float() / 255 - 0.5) / 0.5, output_attentions=True).attentions
+    distances = patch_distances(layout, (model.config.patch_size,) * 2).float()
+    around = patch_neighbours(layout)
+    near = torch.zeros_like(distances).scatter_add_(1, around.clamp(min=0), (around >= 0).float())
     found: dict[str, list[np.ndarray]] = {name: [] for name in (*NAMES, "gini")}
-    for attention in attentions:
+    for attention in attentions_alone(model, images):
         weights = attention[:, :, 1:]
         patches = weights[..., 1:] / weights[..., 1:].sum(-1, keepdim=True)
         rows = {
@@ -82,6 +118,9 @@ def from_attentions(
             "participation": 1 / (weights**2).sum(-1) / weights.shape[-1],
             "largest_weight": weights.amax(-1),
             "class_token_mass": weights[..., 0],
+            "diagonal_mass": weights.diagonal(1, -2, -1),
+            "neighbour_mass": (weights[..., 1:] * near).sum(-1),
+            "sink_mass": weights.mean(2)[..., 1:].amax(-1)[..., None],
             "gini": gini(weights[:, :, :: max(1, weights.shape[2] // SAMPLED_ROWS)]),
         }
         for name, value in rows.items():
@@ -101,46 +140,64 @@ def assert_same(ours: list[dict[str, object]], theirs: dict[str, np.ndarray]) ->
         np.testing.assert_allclose([row[name] for row in ours], theirs[name].ravel(), rtol=1e-3, atol=1e-5)
 
 
-def main() -> None:
-    given = setting(__doc__)
-    mine, peer = classifiers(given.small)
+def sides_of(case: Case, small: bool) -> tuple[dict[str, Callable[[Tensor], object]], Tensor]:
+    """Every way to do a case, and its images."""
+    mine, peer = classifiers(case.sizes | SMALL if small else case.sizes)
     specimen = specimen_of(mine)
-    count, size = (8 if given.small else 64), mine.config.image_size
-    images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
-    assert specimen.layout is not None
-    distances = patch_distances(specimen.layout, (mine.config.patch_size,) * 2).float()
+    layout, size = specimen.layout, mine.config.image_size
+    assert layout is not None
+    images = torch.randint(0, 256, (min(case.images, 8 if small else 64), 3, size, size), dtype=torch.uint8)
     step = images_per_pass(specimen)
     sides = {
         "ours": lambda part: survey_heads(specimen, part).table(),
-        "theirs": lambda part: from_attentions(peer, part, distances),
-        "streamed": lambda part: [from_attentions(peer, few, distances) for few in part.split(step)],
+        "theirs": lambda part: from_attentions(peer, part, layout),
+        "streamed": lambda part: [from_attentions(peer, few, layout) for few in part.split(step)],
+        "alone": lambda part: attentions_alone(peer, part),
     }
+    assert_same(survey_heads(specimen, images[:2]).table(), from_attentions(peer, images[:2], layout))
+    return sides, images
+
+
+def main() -> None:
+    given = setting(__doc__)
     if given.measure is not None:
-        sides[given.measure](images[:2])
-        print(peak_mebibytes(lambda: sides[given.measure](images)))
+        number, side = given.measure.split(":")
+        sides, images = sides_of(CASES[int(number)], given.small)
+        sides[side](images[:1])
+        print(peak_mebibytes(lambda: sides[side](images)))
         return
-    assert_same(sides["ours"](images[:4]), sides["theirs"](images[:4]))
-    compare(given, sides, images, step)
+    lines = [line for number in range(len(CASES)) for line in compare(given, number)]
+    report("statistics", given, lines)
 
 
-def compare(given: Setting, sides: dict, images: Tensor, step: int) -> None:
-    for side in sides.values():
-        side(images[:step])
-    names = ("ours", "theirs", "streamed")
+def compare(given: Setting, number: int) -> list[Comparison]:
+    """The lines of one case."""
+    case = CASES[number]
+    sides, images = sides_of(case, given.small)
+    names = ("ours", "theirs", "streamed", "alone")
+    for name in names:
+        sides[name](images[:1])
     times = seconds(
         given, *(lambda side=sides[name]: side(images) for name in names), rounds=3, warm_up=False
     )
-    memory = [in_child("benchmarks.statistics", given, name) for name in names]
-    what = f"statistics of all heads, {len(images)} images"
-    by_hand = f"{what}, theirs cut by hand into batches of {step}"
-    lines = [
+    memory = [in_child("benchmarks.statistics", given, f"{number}:{name}") for name in names]
+    what = f"{case.name}, {len(images)} images"
+    return [
         comparison(
-            f"{case}: {unit}", "transformers", ours=taken[0], theirs=taken[side], unit=unit, target=target
+            f"{what}{how}: {unit}",
+            "transformers",
+            ours=taken[0],
+            theirs=taken[side],
+            unit=unit,
+            target=target,
         )
-        for case, side, targets in ((what, 1, (1 / 1.2, 10)), (by_hand, 2, (None, None)))
+        for how, side, targets in (
+            ("", 1, (case.faster, 10)),
+            (", theirs cut by hand", 2, (None, None)),
+            (", attentions alone", 3, (case.alone, 10)),
+        )
         for taken, unit, target in ((times, "s", targets[0]), (memory, "MiB", targets[1]))
     ]
-    report("statistics", given, lines)
 
 
 if __name__ == "__main__":

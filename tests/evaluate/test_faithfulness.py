@@ -60,10 +60,10 @@ def test_an_order_and_its_reverse_gain_the_opposite(trial, explanation):
 
 
 def test_blur_equals_loops(trial):
-    blurred = fill_of(trial, "blur")
+    blued = fill_of(trial, "blur")
     for number in range(3):
-        expected = torch.from_numpy(oracle.blurred(trial.images[number].numpy(), trial.grid))
-        torch.testing.assert_close(blurred[number], expected)
+        expected = torch.from_numpy(oracle.blued(trial.images[number].numpy(), trial.grid))
+        torch.testing.assert_close(blued[number], expected)
 
 
 def test_imputation_equals_a_dense_solver():
@@ -159,7 +159,7 @@ def test_a_linear_model_explained_exactly_is_fully_sensitive():
 
 def test_what_cannot_be_asked_says_so(trial, explanation):
     with pytest.raises(UnknownNameError, match="did you mean 'blur'"):
-        mark("deletion", trial, explanation, fill="blurr")
+        mark("deletion", trial, explanation, fill="blu")
     with pytest.raises(ValueError, match="steps must be at least 1"):
         mark("insertion", trial, explanation, steps=0)
     with pytest.raises(ValueError, match="shares must lie between 0 and 1"):

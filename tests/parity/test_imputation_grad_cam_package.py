@@ -8,6 +8,7 @@ from archaeology.evaluate.imputation import imputed
 road = pytest.importorskip("pytorch_grad_cam.metrics.road")
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_equals_the_authors_imputer():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(4, 3, 11, 9, generator=generator)

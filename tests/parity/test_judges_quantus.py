@@ -32,7 +32,7 @@ def test_deletion_curve_equals_pixel_flipping():
 
     trial, explanation = cases.trial(3), cases.scattered(3)
     metric = quantus.PixelFlipping(features_in_step=27, perturb_baseline=0.0, disable_warnings=True)
-    model = PyTorchModel(Predicting(trial.specimen), channel_first=True, softmax=True)
+    model = PyTorchModel(Predicting(trial.specimen).eval(), channel_first=True, softmax=True)
     theirs = metric.evaluate_batch(model, trial.images.numpy(), trial.target.numpy(), pixels(explanation))
     ours = mark("deletion", trial, explanation, fill="black", steps=6).details["probability"][:, 1:]
     torch.testing.assert_close(ours, torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-6)

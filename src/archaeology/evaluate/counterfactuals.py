@@ -180,7 +180,7 @@ def _edit(trial: Trial, edit: str, donors: Image | None) -> Edit:
     if edit not in EDITS:
         raise unknown_name("edit", edit, list(EDITS))
     if edit == "inpaint":
-        return imputing(trial, 0.0, tolerance=1e-5)
+        return imputing(trial, 0.0, tolerance=1e-6)
     if edit != "swap":
         return filled_with(fill_of(trial, edit))
     if donors is None or donors.shape != trial.images.shape:

@@ -119,8 +119,8 @@ def trial_of(
     return trial
 
 
-def covered_by(boxes: Float[Tensor, "batch 4"], images: Image) -> Float[Tensor, "batch height width"]:
-    """Share of each pixel that the image's box covers; NaN for an image whose box is unknown (NaN).
+def covered_by(boxes: Tensor, images: Image) -> Float[Tensor, "batch height width"]:
+    """Share of each pixel that the image's box (x_min, y_min, x_max, y_max) covers; NaN where a box is unknown (NaN).
 
     Raises:
         ValueError: If there is not one box of four numbers for each image.

@@ -78,8 +78,10 @@ def captured_places(
         seen: Module, kind and shape of pattern of every layer of the pass.
         num_images: In the pass.
     """
-    has_windows = specimen.layout is not None and specimen.layout.order == "windows"
-    has_windows = has_windows or any(kind == "window" for _, kind, _ in seen)
+    kinds = {kind for _, kind, _ in seen}
+    has_stages = specimen.layout is not None and specimen.layout.order == "windows"
+    # Where layers look at other tokens or at channels, nothing could follow attention, and the search would be long.
+    has_windows = "window" in kinds or (has_stages and not kinds & {"cross", "channel"})
     nothing: list[Places | None] = [None] * len(seen)
     if not seen or not has_windows or specimen.model.training:
         return nothing

@@ -247,11 +247,40 @@ def comparison(tmp_path_factory):
     return replace(found, answers=(answers,), attention=(change,))
 
 
+@pytest.fixture(scope="session")
+def explained():
+    """An image of 12 x 8 pixels as two made-up models answer it: maps of patches and of pixels, one of them empty."""
+    import numpy as np
+
+    from archaeology.figures._explained_image import ExplainedImage, MethodMap
+
+    photo = (np.arange(3 * 12 * 8).reshape(3, 12, 8) * 7 % 256).astype(np.uint8)
+    pixels = np.sin(np.arange(384.0)).round(3).reshape(24, 16)
+    pixels[2, 3] = 9.0  # the colours end before it
+
+    def marks(deletion, insertion):
+        return {"deletion": deletion, "insertion": insertion}
+
+    maps = (
+        MethodMap("rollout", np.arange(6.0).reshape(3, 2) / 50, looks_at_class=False, marks=marks(0.7, 0.75)),
+        MethodMap("integrated_gradients", pixels, is_signed=True, marks=marks(0.9, 0.5)),
+        MethodMap("grad_cam", np.zeros((3, 2)), has_evidence=False, marks=marks(0.95, 0.95)),
+        MethodMap("made_up_here", np.eye(3) / 1e4, marks=marks(0.61, float("nan"))),
+        MethodMap("random", np.full((3, 2), 0.5), looks_at_class=False, marks=marks(0.99, 0.99)),
+    )
+    floor = {"deletion": (0.4, 0.6), "insertion": (0.5, 0.7, float("nan"))}
+    answers = (("cat", 0.61), ("dog", 0.2), ("axolotl of a very long name indeed", 0.1))
+    return (
+        ExplainedImage("made-up vit", photo, answers, "cat", 0.61, maps, floor),
+        ExplainedImage("made-up cnn", photo, answers[1:], "cat", 0.02, maps[1:3], {}),
+    )
+
+
 @pytest.fixture
-def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run, comparison):
+def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run, comparison, explained):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
-    from archaeology.figures import profile_figures, training_figures, world_figures
+    from archaeology.figures import explanation_figures, profile_figures, training_figures, world_figures
     from archaeology.figures._world_source import WorldSource, found_runs
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
@@ -265,6 +294,8 @@ def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run, compari
             return profile_run
         if name in training_figures:
             return comparison
+        if name in explanation_figures:
+            return explained
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

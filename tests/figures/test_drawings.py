@@ -9,6 +9,7 @@ import pytest
 import archaeology.figures
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures import (
+    explanation_figures,
     figures,
     profile_figures,
     svg_text,
@@ -22,7 +23,14 @@ FOLDER = Path(archaeology.figures.__file__).parent
 SHARED = {"__init__", "drawing", "files", "svg", "words"}
 EVERY = {
     name: registry.get(name)
-    for registry in (figures, zoo_figures, world_figures, profile_figures, training_figures)
+    for registry in (
+        figures,
+        zoo_figures,
+        world_figures,
+        profile_figures,
+        training_figures,
+        explanation_figures,
+    )
     for name in registry
 }
 

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from archaeology.core.storage import write_json
-from archaeology.figures import figures, profile_figures, training_figures, world_figures, zoo_figures
+from archaeology.figures import (
+    explanation_figures,
+    figures,
+    profile_figures,
+    training_figures,
+    world_figures,
+    zoo_figures,
+)
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py, test_worlds.py and test_world_heads.py have theirs
@@ -32,7 +39,14 @@ NOT_KEPT = {  # thousands of numbers; tests/zoo/test_patterns.py, test_worlds.py
 }
 EVERY = {
     name: registry.get(name)
-    for registry in (figures, zoo_figures, world_figures, profile_figures, training_figures)
+    for registry in (
+        figures,
+        zoo_figures,
+        world_figures,
+        profile_figures,
+        training_figures,
+        explanation_figures,
+    )
     for name in registry
     if name not in NOT_KEPT
 }

@@ -7,12 +7,14 @@ from archaeology.figures.accuracy import accuracy as accuracy
 from archaeology.figures.class_token_mass import class_token_mass as class_token_mass
 from archaeology.figures.distance import distance as distance
 from archaeology.figures.drawing import Drawing as Drawing
+from archaeology.figures.drawing import explanation_figures as explanation_figures
 from archaeology.figures.drawing import figures as figures
 from archaeology.figures.drawing import profile_figures as profile_figures
 from archaeology.figures.drawing import training_figures as training_figures
 from archaeology.figures.drawing import world_figures as world_figures
 from archaeology.figures.drawing import zoo_figures as zoo_figures
 from archaeology.figures.entropy import entropy as entropy
+from archaeology.figures.explanation_maps import explanation_maps as explanation_maps
 from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.files import save_figure as save_figure
 from archaeology.figures.head_pattern import head_pattern as head_pattern

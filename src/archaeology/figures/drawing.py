@@ -51,3 +51,4 @@ zoo_figures: Registry[Drawing] = Registry("figure of the zoo")
 world_figures: Registry[Drawing] = Registry("figure of the worlds")  # `archaeology figures` draws them
 profile_figures: Registry[Drawing] = Registry("figure of a profile")
 training_figures: Registry[Drawing] = Registry("figure of trainings")  # of `compare-training`
+explanation_figures: Registry[Drawing] = Registry("figure of explanations")  # of `explain`

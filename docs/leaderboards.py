@@ -162,7 +162,8 @@ def board_section(document: Mapping[str, Any]) -> str:
         + " | sanity |",
         "|---" * (len(counted) + 4) + "|",
     ]
-    for each in [*board["overall"], {"method": board["floor"]}]:
+    chance = {"method": board["floor"], "sanity": board.get("sanity", {}).get(board["floor"])}
+    for each in [*board["overall"], chance]:
         cells = [cell(verdict, each["method"]) for verdict in counted]
         rank = shown(each["mean_rank"]) if "mean_rank" in each else ""
         share = f"{each['best_share']:.0%}" if "best_share" in each else ""

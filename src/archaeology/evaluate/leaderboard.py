@@ -74,6 +74,7 @@ def leaderboard(
         floor,
         reference,
         dict(sheet.missing),
+        sanity,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from archaeology.core.intervals import Interval
 from archaeology.core.registry import unknown_name
@@ -92,6 +92,7 @@ class Leaderboard:
         rule: By which.
         reach: How far the target's probability moves without the image.
         missing: Methods that the model does not allow, and why.
+        sanity: Of the randomization check by method, the random map's too; empty where that was not made.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -104,6 +105,7 @@ class Leaderboard:
     floor: str
     reference: str
     missing: Mapping[str, str]
+    sanity: Mapping[str, Sanity] = field(default_factory=dict)
 
     def verdict(self, judge: str) -> Verdict:
         """What one judge says.

@@ -5,6 +5,8 @@ Nothing here is written into the run directory but parts; `assemble.py` turns th
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
@@ -84,14 +86,23 @@ def each_chunk(
     compute: Compute,
 ) -> list[Arrays]:
     """The parts of a stage over all chunks, with a progress bar."""
-    found = []
+    return list(chunk_by_chunk(stage, images, parts, ingredients, compute))
+
+
+def chunk_by_chunk(
+    stage: str,
+    images: Images,
+    parts: Parts,
+    ingredients: tuple[str, ...],
+    compute: Compute,
+) -> Iterator[Arrays]:
+    """The same, one part at a time, for large parts that are added up: none is kept."""
     with progress(stage, len(images)) as advance:
         for rows in images.chunks():
             key = (*ingredients, images.key(rows))
             size = rows.stop - rows.start
-            found.append(parts.get(stage, key, size, lambda rows=rows: compute(images.tensor(rows), rows)))
+            yield parts.get(stage, key, size, lambda rows=rows: compute(images.tensor(rows), rows))
             advance(size)
-    return found
 
 
 @dataclass(frozen=True)
@@ -146,8 +157,5 @@ def specialization(
     # Ids deal images into groups, boxes and masks are what heads are compared with: all are ingredients.
     facts = [array.tobytes() for array in (decoded.boxes, decoded.masks) if array is not None]
     ingredients = (fingerprint, str(seed), *figure_names(), sha256_of(*decoded.ids, *facts))
-    found = each_chunk("specialization", images, parts, ingredients, of_chunk)
-    total = SpecializationSums.from_arrays(found[0])
-    for part in found[1:]:
-        total = total + SpecializationSums.from_arrays(part)
-    return total
+    found = chunk_by_chunk("specialization", images, parts, ingredients, of_chunk)
+    return reduce(add, (SpecializationSums.from_arrays(part) for part in found))

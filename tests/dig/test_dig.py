@@ -17,6 +17,7 @@ from archaeology.dig.estimate import estimate
 from archaeology.dig.run import claimed_folder
 
 SMALL = {"images": 30, "batch_size": 4, "layer_images": 3, "pair_images": 6, "seed": 1}
+SMALL |= {"judge_images": 3, "pruning_images": 6}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from archaeology.dig.findings import distance_from, findings, headline, p_text
+from archaeology.dig.finding import distance_from, p_text
+from archaeology.dig.findings import findings, headline
 
 
 def interval(value, low, high, n=1000):
@@ -55,6 +56,11 @@ def heads(drop=0.05, low=0.03, high=0.07, rising=True, mass=0.05):
                     "ablation_accuracy": effect,
                     "ablation_accuracy_low": low if effect else -0.01,
                     "ablation_accuracy_high": high if effect else 0.01,
+                    "ablation_loss": effect,
+                    "ablation_loss_low": low if effect else -0.01,
+                    "ablation_loss_high": high if effect else 0.01,
+                    "verdict": "needed" if effect else "not shown to matter",
+                    "label": "local" if layer == 0 else "mixed",
                     "ablation_n": 500,
                 }
             )
@@ -91,6 +97,83 @@ def test_the_head_that_matters_most_is_counted_from_one():
     assert "Head 2 of layer 3 matters most" in found
     assert "Most heads are not missed, one at a time" in found
     assert not any("matters most" in title for title in titles(results(), heads(low=-0.01)))
+
+
+def test_heads_are_counted_by_verdict():
+    found = {one["title"]: one["text"] for one in findings(results(), heads())}
+    text = found["Most heads are not missed, one at a time"]
+    assert "1 of 24 heads are needed and 0 do harm" in text and "23 not shown to matter" in text
+
+
+def test_heads_with_a_trade_are_counted_by_label():
+    found = {one["title"]: one for one in findings(results(), heads())}
+    finding = found["4 of 24 heads have a trade of their own"]
+    assert "4 local. The other 20 are mixed" in finding["text"] and finding["evidence"] == "specialization"
+    unlabelled = [{**row, "label": "mixed"} for row in heads()]
+    assert not any("trade" in title for title in titles(results(), unlabelled))
+
+
+def board(winner):
+    overall = [
+        {
+            "method": method,
+            "mean_rank": interval(rank, rank - 0.2, rank + 0.3),
+            "best_share": 0.9 if rank == 1 else 0.1,
+            "beats_chance": ["deletion", "insertion"],
+            "sanity": {"verdict": "fails" if method == "gradient" else "passes"},
+            "can_win": method == winner,
+        }
+        for rank, method in ((1, "relevance"), (2, "gradient"))
+    ]
+    reason = "" if winner else "no method beats chance with enough of the judges"
+    return {"overall": overall, "winner": winner, "reason": reason, "images": 40}
+
+
+def test_the_map_to_believe_is_named_and_those_that_fail_are_too():
+    judged = {**results(), "leaderboard": {"vit": board("relevance"), "cnn": {"skipped": "too large"}}}
+    found = {one["title"]: one["text"] for one in findings(judged, heads())}
+    text = found["For the ViT, believe relevance first"]
+    assert "mean rank 1.0 (0.8 to 1.3) among 2 methods" in text and "first in 90.0 % of resamples" in text
+    assert "stay alike when all weights are shuffled" in text and "gradient" in text
+    assert not any("CNN, believe" in title for title in found)
+
+
+def test_without_a_winner_doubt_is_advised():
+    judged = {**results(), "leaderboard": {"vit": board(None), "cnn": board(None)}}
+    found = {one["title"]: one["text"] for one in findings(judged, heads())}
+    assert "no method beats chance" in found["No map of the CNN is shown to be better than chance"]
+
+
+def curve(accuracies):
+    return [
+        {"order": order, "removed": step, "accuracy": value, "accuracy_low": value - 0.02}
+        | {"accuracy_high": value + 0.02, "n": 100}
+        for order in ("lazy greedy", "random 0")
+        for step, value in enumerate(accuracies if order == "lazy greedy" else accuracies[::-1])
+    ]
+
+
+def test_heads_that_can_go_together_are_counted_until_accuracy_falls():
+    pruned = {**results(), "pruning": {"num_chosen_on": 100}}
+    found = {one["title"]: one for one in findings(pruned, heads(), curve=curve([0.8, 0.81, 0.79, 0.7, 0.8]))}
+    assert "79.0 % (77.0 % to 81.0 %) instead of 80.0 %" in found["2 of 4 heads can go together"]["text"]
+    assert not any("can go" in title for title in titles(pruned, heads()))
+    nothing = findings(pruned, heads(), curve=curve([0.8, 0.7, 0.7]))
+    assert not any("can go" in one["title"] for one in nothing)
+
+
+def test_the_layer_worth_most_is_named_where_its_interval_is_above_zero():
+    rows = [
+        {"layer": layer, "part": part, "ablation_loss": loss, "ablation_loss_low": loss - 0.1, "n": 50}
+        | {"ablation_loss_high": loss + 0.1}
+        for layer, part, loss in ((0, "attention", 0.05), (1, "mlp", 2.0), (1, "attention", 0.5))
+    ]
+    found = {one["title"]: one["text"] for one in findings(results(), heads(), layers=rows)}
+    assert (
+        "raises the loss by 2.00 (95 % interval 1.90 to 2.10, n = 50)"
+        in found["The MLP of layer 2 is worth most"]
+    )
+    assert not any("worth most" in one["title"] for one in findings(results(), heads(), layers=rows[:1]))
 
 
 def test_class_token_sinks_are_named():

@@ -6,7 +6,7 @@ import torch
 from archaeology.capture.checks import check_capture
 from archaeology.capture.record import capture
 from archaeology.core.errors import UnknownNameError
-from archaeology.explain.explanation import explain
+from archaeology.explain.method import explain
 from archaeology.models import DeiT, ViT, build
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.load import load

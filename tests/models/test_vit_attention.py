@@ -8,7 +8,7 @@ from archaeology.attention.layers import layers
 from archaeology.attention.position_scheme import SCHEMES
 from archaeology.capture.checks import check_capture
 from archaeology.capture.record import capture
-from archaeology.explain.explanation import explain
+from archaeology.explain.method import explain
 from archaeology.models import ViT
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.module import of_module

@@ -10,9 +10,17 @@ from archaeology.dig.labels import ClassMatch, plain_name
 from archaeology.dig.survey import Predictions
 from archaeology.dig.verdict import failure_types, labelled_verdict, unlabelled_verdict
 from archaeology.specimens.specimen import Specimen
+from archaeology.stats.specialization_sums import figure_names
 
-STATISTICS = ("entropy", "distance", "participation", "largest_weight", "gini", "class_token_mass")
+STATISTICS = (*figure_names(), "position_share")
 EFFECTS = ("ablation_accuracy", "ablation_loss")
+SAID_OF_HEADS = ("label", "confidence", "nearest", "typical", "typical_of")
+SAID_OF_EFFECTS = {
+    "p": float("nan"),
+    "p_corrected": float("nan"),
+    "matters": None,
+    "verdict": None,
+}
 
 
 def names_of(predictions: Predictions, specimen: Specimen) -> list[str]:
@@ -94,6 +102,10 @@ def head_table(
             keys = (name, f"{name}_low", f"{name}_high")
             merged |= {key: float("nan") if effect is None else float(effect[key]) for key in keys}
         merged |= {"n": int(row["n"]), "ablation_n": 0 if effect is None else int(effect["n"])}
+        merged |= {name: row[name] for name in SAID_OF_HEADS}
+        merged |= {
+            name: nothing if effect is None else effect[name] for name, nothing in SAID_OF_EFFECTS.items()
+        }
         table.append(merged)
     return table
 

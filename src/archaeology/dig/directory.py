@@ -71,6 +71,21 @@ class RunDirectory:
         return read_table(self._part("heads.parquet"))
 
     @cached_property
+    def explanations(self) -> "pa.Table | None":
+        """`explanations.parquet`: methods of explanation by judge, for both models; None where none were judged."""
+        return self._optional("explanations.parquet")
+
+    @cached_property
+    def layers(self) -> "pa.Table | None":
+        """`layers.parquet`: what each attention layer and MLP is worth; None where that was not measured."""
+        return self._optional("layers.parquet")
+
+    @cached_property
+    def pruning(self) -> "pa.Table | None":
+        """`pruning.parquet`: accuracy as heads go, in several orders; None where that was not measured."""
+        return self._optional("pruning.parquet")
+
+    @cached_property
     def metrics(self) -> "pa.Table":
         """`metrics.parquet`: every number of the run in long form."""
         return read_table(self._part("metrics.parquet"))
@@ -79,6 +94,9 @@ class RunDirectory:
     def specimens(self) -> Any:
         """`specimens.zarr`: pixels, attention and heat maps of the images shown; arrays load when sliced."""
         return read_arrays(self._part("specimens.zarr"))
+
+    def _optional(self, name: str) -> "pa.Table | None":
+        return read_table(self.path / name) if (self.path / name).exists() else None
 
     def _part(self, name: str) -> Path:
         part = self.path / name

@@ -1,36 +1,38 @@
 """What a reader should know, in words, strongest first; a sentence is only written where an interval carries it.
 
-Strength is how far a number lies from "nothing to see", in half-widths of its interval (capped at 20), so that unlike
-things can be ranked; a finding below 1 is not written.
+A finding whose strength is below 1 (`finding.py`) is not written.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
-CAP = 20.0
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence or two, with where the evidence stands in the report."""
-
-    title: str
-    text: str
-    evidence: str
-    strength: float
+from archaeology.dig.finding import Finding, Row, distance_from, p_text, percent, points
+from archaeology.dig.head_findings import (
+    ablation_findings,
+    class_token_findings,
+    depth_findings,
+    specialization_findings,
+)
+from archaeology.dig.map_findings import layer_findings, leaderboard_findings, pruning_findings
 
 
-def findings(results: Mapping[str, Any], heads: Sequence[Row]) -> list[dict[str, Any]]:
+def findings(
+    results: Mapping[str, Any],
+    heads: Sequence[Row],
+    *,
+    layers: Sequence[Row] = (),
+    curve: Sequence[Row] = (),
+) -> list[dict[str, Any]]:
     """All findings that the numbers carry, strongest first.
 
     Args:
-        results: The verdict, as in `results.json`.
+        results: The verdict, leaderboards and pruning, as in `results.json`.
         heads: The rows of `heads.parquet`.
+        layers: The rows of `layers.parquet`.
+        curve: The rows of `pruning.parquet`.
     """
     found = [
         *accuracy_findings(results),
@@ -38,6 +40,10 @@ def findings(results: Mapping[str, Any], heads: Sequence[Row]) -> list[dict[str,
         *depth_findings(heads),
         *ablation_findings(heads),
         *class_token_findings(heads),
+        *specialization_findings(heads),
+        *leaderboard_findings(results),
+        *layer_findings(layers),
+        *pruning_findings(results, curve),
     ]
     return [
         asdict(finding) for finding in sorted(found, key=lambda one: -one.strength) if finding.strength >= 1
@@ -113,112 +119,3 @@ def failure_findings(results: Mapping[str, Any]) -> list[Finding]:
         f"{low:.1f} to {high:.1f}). They give the same wrong answer on {results['failures']['both-same']:,} of them."
     )
     return [Finding("They fail on the same images", text, "failures", strength)]
-
-
-def depth_findings(heads: Sequence[Row]) -> list[Finding]:
-    """Does attention get wider or sharper with depth?"""
-    found = []
-    words = {
-        "entropy": ("nats", "Attention spreads out with depth", "Attention sharpens with depth"),
-        "distance": ("pixels", "Deeper heads look further away", "Deeper heads look closer by"),
-    }
-    for statistic, (unit, rising, falling) in words.items():
-        layers, values = column(heads, "layer"), column(heads, statistic)
-        if len(set(layers[np.isfinite(values)])) < 3:
-            continue
-        keep = np.isfinite(values)
-        correlation, p_value = map(float, spearmanr(layers[keep], values[keep]))
-        if not np.isfinite(correlation) or p_value > 0.05:
-            continue
-        first, last = (values[keep & (layers == layer)] for layer in (layers.min(), layers.max()))
-        text = (
-            f"The mean {statistic} of a head goes from {first.mean():.2f} {unit} in the first layer to "
-            f"{last.mean():.2f} in the last (rank correlation with depth {correlation:+.2f} over "
-            f"{keep.sum()} heads, p {p_text(p_value)})."
-        )
-        strength = min(CAP, abs(correlation) * np.sqrt(keep.sum()) / 1.96)
-        found.append(Finding(rising if correlation > 0 else falling, text, statistic, float(strength)))
-    return found
-
-
-def ablation_findings(heads: Sequence[Row]) -> list[Finding]:
-    """Which heads matter, and how many do not?"""
-    name = "ablation_accuracy" if np.isfinite(column(heads, "ablation_accuracy")).any() else "ablation_loss"
-    drops = [row for row in heads if np.isfinite(number(row.get(name)))]
-    if not drops:
-        return []
-    what, show = ("accuracy", points) if name == "ablation_accuracy" else ("loss", "{:.3f}".format)
-    sure = [row for row in drops if row[f"{name}_low"] > 0]
-    top = max(drops, key=lambda row: row[name])
-    n, total = int(top["ablation_n"]), len(drops)
-    found = []
-    if top[f"{name}_low"] > 0:
-        interval = {"value": top[name], "low": top[f"{name}_low"], "high": top[f"{name}_high"]}
-        verb = "costs" if what == "accuracy" else "raises the loss by"
-        text = (
-            f"Replacing its output by its mean {verb} {show(top[name])}"
-            f"{' of accuracy' if what == 'accuracy' else ''} (95 % interval {show(interval['low'])} to "
-            f"{show(interval['high'])}, n = {n:,}), the most of all {total} heads."
-        )
-        title = f"Head {int(top['head']) + 1} of layer {int(top['layer']) + 1} matters most"
-        found.append(Finding(title, text, "ablation", distance_from(0.0, interval)))
-    share = len(sure) / total
-    text = (
-        f"For {len(sure)} of {total} heads the interval of the {what} {'drop' if what == 'accuracy' else 'rise'} lies "
-        f"above zero (n = {n:,} images); each of the other {total - len(sure)} can be replaced by its mean without a "
-        "measurable loss, taken one at a time."
-    )
-    title = "Most heads are not missed, one at a time" if share < 0.5 else "Most heads are missed"
-    found.append(Finding(title, text, "ablation", 1.0 + abs(share - 0.5) * 4))
-    return found
-
-
-def class_token_findings(heads: Sequence[Row]) -> list[Finding]:
-    """Does some layer pour its attention into the class token?"""
-    mass = column(heads, "class_token_mass")
-    keep = np.isfinite(mass)
-    if not keep.any():
-        return []
-    top = [row for row, kept in zip(heads, keep, strict=True) if kept and row["class_token_mass_low"] > 0.3]
-    if not top:
-        return []
-    strongest = max(top, key=lambda row: row["class_token_mass"])
-    text = (
-        f"In {len(top)} of {keep.sum()} heads the patches put more than 30 % of their attention on the class token, at "
-        f"most {percent(strongest['class_token_mass'])} (layer {int(strongest['layer']) + 1}, head "
-        f"{int(strongest['head']) + 1}): it serves as a place to look at when there is nothing to see."
-    )
-    return [Finding("Some heads look at the class token", text, "class_token_mass", 2.0)]
-
-
-def column(heads: Sequence[Row], name: str) -> np.ndarray:
-    """One column of the table as floats, NaN where there is no value."""
-    return np.array([number(row.get(name)) for row in heads], dtype=float)
-
-
-def number(value: object) -> float:
-    """A float, NaN for None."""
-    return float("nan") if value is None else float(value)  # pyright: ignore[reportArgumentType]
-
-
-def distance_from(nothing: float, interval: Row) -> float:
-    """How many half-widths of its interval a value lies from `nothing`, on the side that faces it; at most 20."""
-    near = interval["low"] if interval["value"] > nothing else interval["high"]
-    half = abs(interval["value"] - near)
-    gap = abs(interval["value"] - nothing)
-    return min(CAP, gap / half) if half > 0 else (CAP if gap > 0 else 0.0)
-
-
-def percent(share: float) -> str:
-    """0.864 -> 86.4 %."""
-    return f"{100 * share:.1f} %"
-
-
-def points(share: float) -> str:
-    """0.075 -> 7.5 points (of a hundred)."""
-    return f"{100 * share:.1f} points"
-
-
-def p_text(p_value: float) -> str:
-    """A p-value as people read it, with its sign of equality."""
-    return f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"

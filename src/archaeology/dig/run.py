@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from archaeology.capture.checks import check_capture
@@ -22,19 +21,19 @@ from archaeology.data.cache import DecodedImages, decode_once
 from archaeology.data.chosen import choose_evenly
 from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
-from archaeology.dig.ablation import ablate
+from archaeology.dig.ablation import ablations
 from archaeology.dig.assemble import head_table, image_table, metric_table, verdict
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
 from archaeology.dig.findings import findings, headline
+from archaeology.dig.judging import judge_methods
 from archaeology.dig.labels import match_classes
-from archaeology.dig.maps import heat_maps, layer_maps
+from archaeology.dig.maps import draw_maps
 from archaeology.dig.parts import Parts
-from archaeology.dig.survey import Images, predict, survey
-from archaeology.dig.verdict import choose_pairs
+from archaeology.dig.survey import Images, predict, specialization
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen
-from archaeology.stats.survey import HeadSurvey
+from archaeology.stats.specialization import HeadSpecialization
 
 # What names the inputs and outputs but not the numbers: a dig may go on with another value.
 NOT_PART_OF_THE_RESULT = {"out", "device", "threads"}
@@ -183,23 +182,37 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
         }
     parts = Parts(site.folder / "parts")
     with site.stage("predict"):
-        said = {role: predict(role, one, prints[role], images, parts) for role, one in specimens.items()}
-        rows = image_table(images.decoded, images.hashes, said, specimens, matches)
+        answers = {role: predict(role, one, prints[role], images, parts) for role, one in specimens.items()}
+        rows = image_table(images.decoded, images.hashes, answers, specimens, matches)
     with site.stage("heads"):
-        statistics = survey(vit, prints["vit"], images, parts, seed=config.seed)
+        sums = specialization(vit, prints["vit"], images, parts, seed=config.seed)
     with site.stage("ablate"):
-        num_heads = len(statistics.modules)
-        effects = ablate(
-            vit, prints["vit"], images, matches["vit"], said["vit"], parts, config, num_heads=num_heads
-        )
+        ablated = ablations(vit, prints["vit"], images, matches["vit"], answers["vit"], parts, config, sums)
+    with site.stage("judge"):
+        judged = {
+            role: judge_methods(role, one, prints[role], images, parts, config)
+            for role, one in specimens.items()
+        }
     with site.stage("maps"):
-        shown = draw_maps(vit, cnn, prints, images, rows, parts, config)
+        shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
     with site.stage("write"):
-        heads = head_table(HeadSurvey(statistics).table(), effects)
-        results: dict[str, Any] = {**verdict(rows, seed=config.seed), "n": len(rows)}
-        results = {"headline": headline(results), **results, "findings": findings(results, heads)}
+        heads = head_table(HeadSpecialization(sums).table(), ablated.heads)
+        results: dict[str, Any] = {
+            **verdict(rows, seed=config.seed),
+            "n": len(rows),
+            "leaderboard": {role: one.describe() for role, one in judged.items()},
+            "pruning": ablated.pruned(config.seed),
+        }
+        curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
+        said = findings(results, heads, layers=ablated.layers, curve=curve)
+        results = {"headline": headline(results), **results, "findings": said}
         write_table(site.folder / "images.parquet", rows)
         write_table(site.folder / "heads.parquet", heads)
+        write_table(site.folder / "layers.parquet", ablated.layers)
+        if curve:
+            write_table(site.folder / "pruning.parquet", curve)
+        if standings := [row for role, one in judged.items() for row in one.rows(role)]:
+            write_table(site.folder / "explanations.parquet", standings)
         split = images.decoded.split
         write_table(
             site.folder / "metrics.parquet", metric_table(results, heads, split=split, seed=config.seed)
@@ -231,43 +244,6 @@ def decoded_for(vit: Specimen, cnn: Specimen, source: ImageSource, *, skip_bad: 
     """The images in the larger of the two models' sizes; the other model shrinks them for itself."""
     size = max(vit.image_size, cnn.image_size)
     return decode_once(source, size, crop_fraction=vit.crop_fraction, skip_bad=skip_bad)
-
-
-def draw_maps(
-    vit: Specimen,
-    cnn: Specimen,
-    prints: dict[str, str],
-    images: Images,
-    rows: list[dict[str, Any]],
-    parts: Parts,
-    config: DigConfig,
-) -> tuple[dict[str, tuple[np.ndarray, tuple[str, ...]]], dict[str, Any]]:
-    """Arrays and attributes of `specimens.zarr`."""
-    confidence = np.array([max(row["vit_confidence"], row["cnn_confidence"]) for row in rows])
-    pairs = choose_pairs([row["failure"] for row in rows], confidence, min(config.pair_images, len(rows)))
-    layered = images.spread(config.layer_images, config.seed)
-    union = sorted({*pairs, *layered})
-    layers = dict(layer_maps(vit, prints["vit"], images, layered, parts))
-    modules = layers.pop("modules", np.array([]))
-    heat = heat_maps(vit, cnn, (prints["vit"], prints["cnn"]), images, union, parts)
-    arrays = {
-        "pixels": (np.asarray(images.decoded.images[union]), ("image", "channel", "height", "width")),
-        "image_index": (np.array(union, dtype=np.int64), ("image",)),
-        **{name: (array, ("image", "row", "column")) for name, array in heat.items()},
-    }
-    if "readout" in layers:
-        arrays["readout"] = (layers["readout"], ("layer_image", "layer", "head", "row", "column"))
-    if "attention" in layers:
-        arrays["attention"] = (layers["attention"], ("layer_image", "layer", "head", "query", "key"))
-    attributes = {
-        "layers": modules.tolist(),
-        "rows": vit.layout.rows if vit.layout else None,
-        "columns": vit.layout.columns if vit.layout else None,
-        "prefix": list(vit.layout.prefix) if vit.layout else [],
-        "layer_images": layered,
-        "pair_images": pairs,
-    }
-    return arrays, attributes
 
 
 def described_data(chosen: DecodedImages, source: ImageSource) -> dict[str, Any]:

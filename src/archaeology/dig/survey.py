@@ -23,8 +23,6 @@ from archaeology.stats.specialization_sums import (
     figure_names,
     sum_specialization,
 )
-from archaeology.stats.sums import HeadSums
-from archaeology.stats.survey import statistic_names, sum_heads
 
 
 @dataclass(frozen=True)
@@ -125,19 +123,6 @@ def predict(role: str, specimen: Specimen, fingerprint: str, images: Images, par
     return Predictions(
         *(np.concatenate([part[name] for part in found]) for name in ("prediction", "confidence"))
     )
-
-
-def survey(specimen: Specimen, fingerprint: str, images: Images, parts: Parts, *, seed: int) -> HeadSums:
-    """Every statistic of every head over all images."""
-
-    def of_chunk(batch: torch.Tensor, rows: slice) -> Arrays:
-        return sum_heads(specimen, batch, seed=seed).arrays()
-
-    found = each_chunk("heads", images, parts, (fingerprint, str(seed), *statistic_names()), of_chunk)
-    total = HeadSums.from_arrays(found[0])
-    for part in found[1:]:
-        total = total + HeadSums.from_arrays(part)
-    return total
 
 
 def specialization(

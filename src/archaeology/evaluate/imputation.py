@@ -49,7 +49,9 @@ def imputed(images: Image, known: Bool[Tensor, "batch height width"], *, toleran
     return whole + correction
 
 
-def _mean_of_known(images: Image, share: Float[Tensor, "batch 1 height width"]) -> Image:
+def _mean_of_known(
+    images: Image, share: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch channel 1 1"]:
     """Each image's mean colour over what is known of it; over all of it where nothing is."""
     count = share.sum(dim=(2, 3), keepdim=True)
     seen = (images * share).sum(dim=(2, 3), keepdim=True) / count.clamp(min=1)

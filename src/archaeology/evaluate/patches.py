@@ -10,7 +10,7 @@ from archaeology.evaluate.trial import Trial
 from archaeology.explain.explanation import Explanation
 
 
-def on_grid(heatmap: Heatmap, grid: tuple[int, int]) -> Float[Tensor, "batch row column"]:
+def on_grid(heatmap: Heatmap, grid: tuple[int, int]) -> Float[Tensor, "batch grid_row grid_column"]:
     """A map on another grid: averaged over the places of each patch where it is finer, else enlarged bilinearly."""
     if tuple(heatmap.shape[1:]) == grid:
         return heatmap
@@ -57,7 +57,7 @@ def place_in_order(trial: Trial, explanation: Explanation) -> Int[Tensor, "batch
     return order_of(trial, patch_values(trial, explanation)).argsort(dim=1)
 
 
-def counts_of(shares: Float[Tensor, " share"], num_patches: int) -> Int[Tensor, " share"]:
+def counts_of(shares: Float[Tensor, " share"], num_patches: int) -> Int[Tensor, " count"]:
     """Shares of the patches as whole numbers of them, each once."""
     return (shares * num_patches).round().long().unique()
 

@@ -157,7 +157,11 @@ class Sweep:
             return logits.unflatten(0, (len(some), len(images)))
 
         at_once = max(1, self.max_batch // len(images))
-        return torch.cat([part for _, part in in_halves(run, len(cuts), at_once)])
+        parts = list(in_halves(run, len(cuts), at_once))
+        most = max(rows.stop - rows.start for rows, _ in parts)
+        if most < min(at_once, len(cuts)):  # memory ran out, and would again
+            self.max_batch = most * len(images)
+        return torch.cat([part for _, part in parts])
 
     def _from(
         self,

@@ -1,7 +1,7 @@
 # Every target makes the environment it needs; `make dig` on a fresh machine ends with a report.
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHES := statistics rollout grad_cam ablation attention worlds augment training
+BENCHES := statistics rollout grad_cam relevance integrated_gradients ablation attention worlds augment training
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dig test check format bench lock clean $(addprefix bench-,$(subst _,-,$(BENCHES)))

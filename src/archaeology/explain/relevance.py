@@ -7,7 +7,6 @@ number for a fraction of the work, and whole batches at once. What a token reads
 R) is left out, so that a readout by the mean of the patches has no floor under its map; no class token is concerned.
 """
 
-from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -18,21 +17,6 @@ from archaeology.explain.explanation import Explanation
 from archaeology.explain.layers import Rows, mean_evidence
 from archaeology.explain.method import of_record
 from archaeology.explain.stages import followed
-
-
-def relevance_row(
-    last_to_first: Iterable[Float[Tensor, "batch query key"]], start: Float[Tensor, "batch token"]
-) -> Float[Tensor, "batch token"]:
-    """`start` times (the product of all `I + evidence`, less I): what comes to each token through attention.
-
-    Args:
-        last_to_first: Mean over heads of `ReLU(A * dA)` for each layer, query and key being the same tokens.
-        start: What is read at the end: a one at the class token, or equal shares of the patches.
-    """
-    rows = (start, torch.zeros_like(start))
-    for evidence in last_to_first:
-        rows = _gaining(rows, evidence)
-    return rows[1]
 
 
 def _gaining(rows: Rows, evidence: Float[Tensor, "batch query key"]) -> Rows:

@@ -150,7 +150,7 @@ def _facts(model: nn.Module, config: dict[str, Any], choices: Choices) -> dict[s
 def _unusual_readout(model: nn.Module) -> str | None:
     """In words, a readout that is neither the class token nor the mean of the patches."""
     if any(hasattr(model, field) for field in LATE_CLASS_TOKEN):
-        return "class token that joins after the last patch layer; maps read the mean of the patches"
+        return "class token that joins after the last patch layer; maps read it through the layers where it looks"
     if isinstance(getattr(model, "head_dist", None), nn.Module):
         read = "class token" if "distillation" in prefix_of(model) else "mean of the patches"
         return f"mean of the classifier and the distillation head; maps read the {read}"

@@ -60,10 +60,10 @@ def test_an_order_and_its_reverse_gain_the_opposite(trial, explanation):
 
 
 def test_blur_equals_loops(trial):
-    blued = fill_of(trial, "blur")
+    blurred = fill_of(trial, "blur")
     for number in range(3):
-        expected = torch.from_numpy(oracle.blued(trial.images[number].numpy(), trial.grid))
-        torch.testing.assert_close(blued[number], expected)
+        expected = torch.from_numpy(oracle.blurred(trial.images[number].numpy(), trial.grid))
+        torch.testing.assert_close(blurred[number], expected)
 
 
 def test_imputation_equals_a_dense_solver():

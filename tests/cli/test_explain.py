@@ -17,6 +17,7 @@ from archaeology.cli.explain import JUDGES, METHODS
 from archaeology.cli.explain_files import folders_for
 from archaeology.cli.explain_image import class_number, explained, pixels_for, read_image
 from archaeology.cli.main import COMMANDS, main
+from archaeology.data.source import Sample
 from archaeology.data.worlds import worlds
 from archaeology.evaluate import judges, mark, trial_of
 from archaeology.explain import explain_images, explanations
@@ -61,9 +62,12 @@ def test_names_of_defaults_exist():
 def test_a_table_a_figure_and_a_document_that_repeats_it(capsys, tmp_path):
     words = ("shape.png", "--model", VIT, "--methods", "raw_attention", "lrp", "--out", "found")
     code, out, _ = run(capsys, *words)
-    said = " ".join(out.split())
+    said = " ".join(out.replace("|", " ").split())
     assert code == 0 and "anecdote" in said and "archaeology dig" in said
-    assert "says ring" in said and "the same for any class" in said and "relevance arriving" in said
+    assert "says ring 93.0" in said and "the same for any class" in said
+    assert all(
+        word in said for word in ("relevance", "arriving", "chance (2 random maps)", "deletion", "insertion")
+    )
     folder = tmp_path / "found"
     names = {path.name for path in folder.iterdir()}
     assert names == {f"explanation.{kind}" for kind in ("png", "svg", "npz", "json")}
@@ -176,6 +180,16 @@ def test_a_model_that_answers_nan_is_told(monkeypatch):
         ValueError, match="must answer with finite numbers to be explained, but gives 8 logits"
     ):
         explained(specimen, pixels, methods=["lrp"], by=[])
+
+
+def test_an_image_that_is_much_too_long_is_refused(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    specimen = load(VIT, device="cpu")
+    sample = Sample(torch.zeros(3, 2, 2000, dtype=torch.uint8), None)
+    with pytest.raises(
+        ValueError, match=r"must fit into the frame of .* 2x2000 pixels, so long and thin .*; cut it"
+    ):
+        pixels_for(sample, specimen)
 
 
 def test_no_judge_is_allowed_and_said(capsys):

@@ -14,6 +14,7 @@ from archaeology.figures import explanation_maps, save_figure
 
 SCHEMA_VERSION = 1
 NAME = "explanation"
+NUM_ANSWERS = 10
 
 
 def folders_for(images: Sequence[Path], out: Path | None) -> list[Path]:
@@ -94,8 +95,8 @@ def model_document(one: Explained, spec: str, place: int, arrays: dict[str, np.n
         "specimen": one.specimen.describe(),
         "image": key,
         "answers": [
-            {"class": number, "name": class_name(one.specimen, number), "probability": float(value)}
-            for number, value in enumerate(one.probabilities.tolist())
+            {"class": number, "name": class_name(one.specimen, number), "probability": value}
+            for number, value in one.likeliest(NUM_ANSWERS)
         ],
         "target": {"class": one.target, "name": class_name(one.specimen, one.target)},
         "is_answer": one.target == one.answer,

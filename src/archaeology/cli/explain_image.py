@@ -59,9 +59,13 @@ class Explained:
         """Number of the likeliest class."""
         return int(self.probabilities.argmax())
 
+    def likeliest(self, most: int) -> list[tuple[int, float]]:
+        """Numbers and probabilities of at most so many classes, likeliest first."""
+        found = self.probabilities.topk(min(most, len(self.probabilities)))
+        return list(zip(found.indices.tolist(), found.values.tolist(), strict=True))
+
     def shown(self) -> ExplainedImage:
         """As the figure wants it."""
-        likeliest = self.probabilities.topk(min(MOST_ANSWERS, len(self.probabilities)))
         photo = (self.trial.images[0].float() * 255).round().to(torch.uint8).cpu().numpy()
         maps = []
         for name, explanation in self.maps.items():
@@ -80,8 +84,7 @@ class Explained:
             model=self.specimen.name,
             photo=photo,
             answers=tuple(
-                (class_name(self.specimen, number), value)
-                for number, value in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+                (class_name(self.specimen, number), value) for number, value in self.likeliest(MOST_ANSWERS)
             ),
             target=class_name(self.specimen, self.target),
             probability=float(self.probabilities[self.target]),
@@ -116,8 +119,18 @@ def read_image(path: Path) -> Sample:
 
 
 def pixels_for(sample: Sample, specimen: Specimen) -> PixelImage:
-    """The image in the size and cut that the model was trained for, as a batch of one."""
-    return torch.from_numpy(framed(sample, specimen.image_size, specimen.crop_fraction)[0].copy())[None]
+    """The image in the size and cut that the model was trained for, as a batch of one.
+
+    Raises:
+        BadImageError: If it is so long and thin that it would fill the memory.
+    """
+    try:
+        pixels = framed(sample, specimen.image_size, specimen.crop_fraction)[0]
+    except ValueError as error:
+        raise BadImageError(
+            f"The image must fit into the frame of {specimen.name}, but {error}; cut it."
+        ) from error
+    return torch.from_numpy(pixels.copy())[None]
 
 
 def class_name(specimen: Specimen, number: int) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from archaeology.cli.explain_image import FEW_CLASSES, FLOOR, Explained, class_name
 from archaeology.explain import Explanation, explanations
-from archaeology.figures._explained_image import words_of
+from archaeology.figures._explained_image import ExplainedImage, words_of
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import NOT_KNOWN, fixed, number, percent
 
@@ -29,8 +29,8 @@ def answer_text(one: Explained) -> str:
 
 def marks_table(one: Explained) -> DataTable:
     """A row for each map, best mean mark first, then what random maps get."""
-    judges = list(one.floor)
-    rows = [_row(one, name, judges) for name in sorted(one.maps, key=lambda name: -_mean(one, name, judges))]
+    judges, shown = list(one.floor), one.shown()
+    rows = [_row(one, shown, name) for name in sorted(one.maps, key=lambda name: -_mean(one, name, judges))]
     if judges:
         floor = [_floor_text(one, judge) for judge in judges]
         rows.append((f"chance ({_num_floors(one)} random maps)", *floor, ""))
@@ -44,16 +44,15 @@ def _mean(one: Explained, name: str, judges: list[str]) -> float:
     return float(np.nan_to_num(np.mean(marks), nan=-1e9)) if marks else 0.0
 
 
-def _row(one: Explained, name: str, judges: list[str]) -> tuple[str, ...]:
-    explanation = one.maps[name]
-    if not explanation.has_evidence[0]:
-        return (name, *[NOT_KNOWN] * len(judges), NO_EVIDENCE)
-    shown = one.shown()
+def _row(one: Explained, shown: ExplainedImage, name: str) -> tuple[str, ...]:
     found = next(each for each in shown.maps if each.method == name)
+    if not found.has_evidence:
+        return (name, *[NOT_KNOWN] * len(one.floor), NO_EVIDENCE)
     marks = [
-        fixed(found.marks[judge], 2) + ("*" if shown.beats_chance(found, judge) else "") for judge in judges
+        fixed(found.marks[judge], 2) + ("*" if shown.beats_chance(found, judge) else "")
+        for judge in one.floor
     ]
-    return (name, *marks, facts_text(name, explanation))
+    return (name, *marks, facts_text(name, one.maps[name]))
 
 
 def facts_text(name: str, explanation: Explanation) -> str:
@@ -83,7 +82,7 @@ def notes(one: Explained) -> Iterator[str]:
             f"The model does not answer {class_name(one.specimen, one.target)} but "
             f"{class_name(one.specimen, one.answer)}, so marks say little: there is hardly anything to take away."
         )
-    yield f"Higher is better; * lies above all {_num_floors(one)} random maps."
+    yield f"Higher is better, best mean first; * lies above all {_num_floors(one)} random maps."
 
 
 def _num_floors(one: Explained) -> int:

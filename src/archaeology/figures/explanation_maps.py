@@ -187,7 +187,7 @@ def draw(data: ExplanationMaps) -> "Figure":
             _draw_section(figure, section, top, across)
             top += height + BETWEEN
         for number, line in enumerate(notes):
-            write_at(figure, LEFT, top - BETWEEN + LINE * number, line, size=7, colour="muted")
+            write_at(figure, LEFT, top - BETWEEN + LINE * number, line, size=7.0, colour="muted")
     return figure
 
 
@@ -221,7 +221,7 @@ def _draw_section(figure: "Figure", section: Section, top: float, across: int) -
             first, _, rest = f"says {section.answer}".partition(", then ")
             lines = [first, *([f"then {rest}"] if rest else []), f"explained: {section.asked}"]
             for line, text in enumerate(lines):
-                write_at(figure, left, below + 0.07 + LINE * line, shorten(text, LETTERS), size=7)
+                write_at(figure, left, below + 0.07 + LINE * line, shorten(text, LETTERS), size=7.0)
             continue
         panel = section.panels[number - 1]
         _write_title(figure, left, above, panel.title, panel.meaning)
@@ -229,12 +229,14 @@ def _draw_section(figure: "Figure", section: Section, top: float, across: int) -
         draw_map(axes, bar, section.grey, panel.values, panel.limit, panel.is_signed, panel.is_clipped)
         for line, mark in enumerate(panel.marks):
             colour, weight = ("ink", "bold") if mark.is_above_chance else ("muted", "normal")
-            write_at(figure, left, below + BAR + LINE * line, mark.text, size=7, colour=colour, weight=weight)
+            write_at(
+                figure, left, below + BAR + LINE * line, mark.text, size=7.0, colour=colour, weight=weight
+            )
 
 
 def _write_title(figure: "Figure", left: float, top: float, text: str, meaning: str) -> None:
     write_at(figure, left, top, text, weight="bold")
-    write_at(figure, left, top + 0.18, shorten(meaning, LETTERS), size=7, colour="muted")
+    write_at(figure, left, top + 0.18, shorten(meaning, LETTERS), size=7.0, colour="muted")
 
 
 def shorten(text: str, letters: int) -> str:

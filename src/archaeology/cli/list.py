@@ -18,7 +18,8 @@ class ListArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: tyro.conf.Positional[str] = Field(
-        default="all", description="specimens, recipes, models, worlds, data, explanations, figures or all"
+        default="all",
+        description="specimens, recipes, models, worlds, data, explanations, judges, figures or all",
     )
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print one JSON document"
@@ -99,7 +100,14 @@ def explanations() -> dict[str, str]:
     """Heat-map methods."""
     from archaeology.explain import explanations as registry
 
-    return {name: first_line(registry.get(name)) for name in registry}
+    return {name: first_line(registry.get(name).draw) for name in registry}
+
+
+def judges() -> dict[str, str]:
+    """What marks heat maps."""
+    from archaeology.evaluate import judges as registry
+
+    return {name: first_line(registry.get(name).mark) for name in registry}
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
@@ -109,5 +117,6 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "worlds": worlds,
     "data": data,
     "explanations": explanations,
+    "judges": judges,
     "figures": figures,
 }

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import torch
 
 from archaeology.data.open import open_source
-from archaeology.dig.ablation import ablation_count
+from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_count
 from archaeology.dig.config import DigConfig
+from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
 from archaeology.dig.maps import FULL_PATTERN_TOKENS
+from archaeology.explain.method import explanations
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen
+from archaeology.stats.specialization_sums import sum_specialization
 from archaeology.stats.survey import sum_heads
 
 TRIAL = 4
@@ -72,17 +75,24 @@ def estimate(config: DigConfig) -> Forecast:
         "decode": timed(lambda: [source.get(index) for index in range(trial)]) / trial,
         "vit": timed(lambda: forward(vit, batch)) / trial,
         "cnn": timed(lambda: forward(cnn, batch)) / trial,
-        "heads": timed(lambda: sum_heads(vit, batch)) / trial,
+        "heads": timed(lambda: sum_specialization(vit, batch, ids=[str(row) for row in range(trial)]))
+        / trial,
     }
     layers, heads = counted_heads(vit, batch)
     ablated = ablation_count(config, vit, num_heads=layers * heads, available=count)
+    pruned = pruning_count(config, vit, num_heads=layers * heads, available=count)
+    judged = {role: judging_count(config, one, available=count) for role, one in (("vit", vit), ("cnn", cnn))}
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
         "predict": (per_image["vit"] + per_image["cnn"]) * count,
         "heads": per_image["heads"] * count,
         # The suffixes after each layer are half of the passes on average; means cost one pass more.
-        "ablate": per_image["vit"] * ablated * (2 + layers * heads / 2),
+        "ablate": per_image["vit"] * ablated * (2 + 2 * layers + layers * heads / 2),
+        "prune": per_image["vit"] * pruned * layers * heads * TRIED_PER_HEAD / 2,
+        "judge": PASSES_OF_A_METHOD
+        * len(explanations)
+        * sum(per_image[role] * number for role, number in judged.items()),
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

@@ -31,7 +31,6 @@ def stages_of(model: nn.Module) -> tuple[str, ...]:
     return tuple(reversed(found))
 
 
-@torch.no_grad()
 def cascade(specimen: Specimen, *, seed: int = 0) -> Iterator[tuple[str, Specimen]]:
     """Stage by stage a copy of the specimen that has lost this stage and all before it; the last has lost everything.
 
@@ -48,7 +47,8 @@ def cascade(specimen: Specimen, *, seed: int = 0) -> Iterator[tuple[str, Specime
             if _stage(name) == stage:
                 generator = torch_generator(seed, "cascade", name)
                 shuffled = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-                parameter.copy_(parameter.flatten()[shuffled].view_as(parameter))
+                with torch.no_grad():
+                    parameter.copy_(parameter.flatten()[shuffled].view_as(parameter))
         yield stage, lost
 
 

@@ -96,7 +96,11 @@ def measure(case: str, arguments: argparse.Namespace) -> None:
         key = (case, specimen.fingerprint(), sha256_of(images[some].numpy().tobytes()), repr((methods, by)))
 
         def compute(some: slice = some, given: Truth = given, by: Any = by) -> dict[str, np.ndarray]:
-            return mark_all(specimen, images[some], methods=methods, by=by, at_once=CHUNK, **given).arrays()
+            masks, boxes = given.get("masks"), given.get("boxes")
+            sheet = mark_all(
+                specimen, images[some], masks=masks, boxes=boxes, methods=methods, by=by, at_once=CHUNK
+            )
+            return sheet.arrays()
 
         sheets.append(Sheet.from_arrays(parts.get("sheets", key, CHUNK, compute)))
         document = {"case": case, "specimen": specimen.name, "data": data, "judges": QUICK | COSTLY}

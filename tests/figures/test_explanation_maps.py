@@ -43,6 +43,9 @@ def test_marks_are_bold_only_above_every_random_map(explained):
     assert empty.marks == []
     assert strange.marks[1].text == "insertion \u2013 (chance 0.60)" and not strange.marks[1].is_above_chance
     assert random.title == "Random map"
+    between = MethodMap("rollout", np.ones((1, 1)), marks={"insertion": 0.6})  # random ones got 0.5 and 0.7
+    assert not explained[0].beats_chance(between, "insertion")
+    assert not explained[1].beats_chance(between, "insertion")  # no random map was marked
 
 
 def test_the_headline_counts_maps_that_beat_random_ones_without_random_and_empty_ones(explained):

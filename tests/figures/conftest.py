@@ -26,6 +26,13 @@ def small_run(made_up, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def plain_run(made_up, tmp_path_factory):
+    """An older run: no leaderboard, labels of heads, pruning or ablated layers."""
+    plan = made_up.Plan(forensics=False, full_attention=False, num_images=60)
+    return made_up.write_run(tmp_path_factory.mktemp("runs") / "plain", plan)
+
+
+@pytest.fixture(scope="session")
 def unlabelled_run(made_up, tmp_path_factory):
     """No labels and no class token."""
     plan = made_up.Plan(labelled=False, prefix=(), num_images=60, full_attention=False, seed=1)

@@ -18,9 +18,18 @@ from archaeology.figures import (
     zoo_figures,
 )
 
-NEED_LABELS = {"accuracy", "failure_types", "ablation_accuracy", "ablation_loss", "ablation_against_entropy"}
+NEED_LABELS = {
+    "accuracy",
+    "failure_types",
+    "ablation_accuracy",
+    "ablation_loss",
+    "ablation_against_entropy",
+    "layer_ablation",
+    "pruning",
+}
+OPTIONAL = {"leaderboard_vit", "leaderboard_cnn", "specialization", "layer_ablation", "pruning"}
 FOLDER = Path(archaeology.figures.__file__).parent
-SHARED = {"__init__", "drawing", "files", "svg", "words"}
+SHARED = {"__init__", "drawing", "files", "svg", "terms", "words"}
 EVERY = {
     name: registry.get(name)
     for registry in (
@@ -87,3 +96,8 @@ def test_nothing_is_cut_off(name, source_of):
 def test_without_labels_there_are_no_numbers_to_invent(name, unlabelled_run):
     data = figures.get(name).compute(RunDirectory(unlabelled_run))
     assert (data is None) == (name in NEED_LABELS | {"class_token_mass"})
+
+
+@pytest.mark.parametrize("name", list(figures))
+def test_a_run_without_the_optional_parts_has_all_other_figures(name, plain_run):
+    assert (figures.get(name).compute(RunDirectory(plain_run)) is None) == (name in OPTIONAL)

@@ -7,6 +7,10 @@ import numpy as np
 
 from archaeology.core.intervals import bootstrap_means, mcnemar, paired_bootstrap, wilson
 from archaeology.core.storage import sha256_of, write_arrays, write_json, write_table
+from archaeology.evaluate.judge import judges as every_judge
+from archaeology.evaluate.leaderboard import leaderboard
+from archaeology.evaluate.sheet import Sheet
+from archaeology.stats.labels import LABELS, MIXED
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 STATISTICS = ("entropy", "distance", "participation", "largest_weight", "gini", "class_token_mass")
@@ -32,7 +36,25 @@ class Plan:
     names: tuple[str, str] = ("bundled:vit_cifar10", "bundled:convnet_cifar10")
     image_ids: tuple[str, ...] = ()
     findings: tuple[dict, ...] = field(default=())
+    forensics: bool = True
+    known_truth: bool = True
 
+
+QUALITIES = {  # how good the made-up maps of each model are, 0 for chance
+    "vit": {
+        "raw_attention": 0.25, "rollout": 0.2, "attention_flow": 0.05, "attention_times_gradient": 0.6,
+        "gradient_rollout": 0.7, "relevance": 1.0, "legrad": 0.8, "grad_cam": 0.5, "grad_cam_plus_plus": 0.45,
+        "gradient": 0.15, "smooth_grad": 0.2, "integrated_gradients": 0.6, "lrp": 0.8, "occlusion": 0.75, "random": 0.0,
+    },
+    "cnn": {
+        "grad_cam": 1.0, "grad_cam_plus_plus": 0.95, "gradient": 0.2, "smooth_grad": 0.3, "integrated_gradients": 0.5,
+        "lrp": 0.6, "occlusion": 0.9, "random": 0.0,
+    },
+}  # fmt: skip
+STAYS_ALIKE = ("attention_flow", "rollout")  # in the randomization check
+FAITHFUL = ("srg", "road", "sensitivity_n", "deletion", "insertion")
+TRUTHFUL = ("pointing_game", "mass_inside")
+OTHERS = ("randomization", "stability", "complexity")
 
 FINDINGS = (
     {
@@ -73,8 +95,11 @@ def write_run(path: Path, plan: Plan = SMALL, pixels: np.ndarray | None = None) 
     drawn = np.stack([picture(plan.image_size, spot, random) for spot in where]) if pixels is None else pixels
     write_specimens(path, plan, random, drawn[: len(shown)], where, shown, pairs, layer_images)
     results = summarised(plan, images)
+    heads = made_up_heads(plan, random)
+    if plan.forensics:
+        add_forensics(path, plan, heads, results)
     write_table(path / "images.parquet", images)
-    write_table(path / "heads.parquet", made_up_heads(plan, random))
+    write_table(path / "heads.parquet", heads)
     write_table(path / "metrics.parquet", long_form(plan, results))
     write_json(path / "results.json", results)
     write_json(path / "config.json", {"images": plan.num_images, "seed": plan.seed})
@@ -209,6 +234,125 @@ def made_up_heads(plan: Plan, random: np.random.Generator) -> list[dict]:
     return rows
 
 
+def add_forensics(path: Path, plan: Plan, heads: list[dict], results: dict) -> None:
+    """Leaderboards, labels of heads, pruning and ablated layers: the parts that older and smaller runs lack."""
+    random = np.random.default_rng(plan.seed + 1)
+    boards = {model: leaderboard(made_up_sheet(plan, model, random), resamples=200) for model in QUALITIES}
+    results["leaderboard"] = {model: board.describe() for model, board in boards.items()}
+    rows = [{"model": model} | row for model, board in boards.items() for row in board.rows()]
+    write_table(path / "explanations.parquet", rows)
+    for head in heads:
+        head |= made_up_label(plan, head, random)
+    results["pruning"] = None
+    if plan.labelled:
+        results["pruning"] = write_pruning(path, plan, random)
+        write_table(path / "layers.parquet", made_up_layers(plan, random))
+
+
+def made_up_sheet(plan: Plan, model: str, random: np.random.Generator) -> Sheet:
+    """Marks of 60 images: each method's quality above chance, with noise."""
+    qualities, n = QUALITIES[model], 60
+    judges = FAITHFUL + (TRUTHFUL if plan.known_truth and plan.labelled else ()) + OTHERS
+    score = np.empty((len(qualities), len(judges), n))
+    chance = np.full_like(score, np.nan)
+    area = random.uniform(0.1, 0.5, n)
+    for row, (method, quality) in enumerate(qualities.items()):
+        for column, judge in enumerate(judges):
+            base = {
+                "pointing_game": area,
+                "mass_inside": 1.0,
+                "randomization": 1.0,
+                "deletion": 0.5,
+                "insertion": 0.5,
+            }
+            start = base.get(judge, 0.0)
+            if every_judge.get(judge).kind == "truth" or judge == "randomization":
+                chance[row, column] = start
+            gain = -0.7 * (method in STAYS_ALIKE) if judge == "randomization" else 0.3 * quality
+            score[row, column] = start + gain + random.normal(0, 0.25, n)
+    missing = {name: "the model has no attention" for name in QUALITIES["vit"] if name not in qualities}
+    has_evidence = np.ones((len(qualities), n), dtype=bool)
+    return Sheet(tuple(qualities), judges, score, chance, has_evidence, random.uniform(0.3, 0.9, n), missing)
+
+
+def made_up_label(plan: Plan, head: dict, random: np.random.Generator) -> dict:
+    """A label and what belongs to it: local heads early, class readers and object heads late; and tests of ablation."""
+    depth = head["layer"] / max(plan.layers - 1, 1)
+    wanted = {"local": 1.2 - depth, "positional": 0.8 - 0.6 * depth, "sink": 0.5, "broad": 0.3 * depth}
+    wanted |= {
+        "class reader": 0.6 * depth * ("class" in plan.prefix),
+        "object-driven": 0.8 * depth,
+        MIXED: 0.5,
+    }
+    weights = np.array([max(wanted.get(label, 0.05), 0) for label in LABELS])
+    label = str(random.choice(LABELS, p=weights / weights.sum()))
+    confidence = random.uniform(0.75, 1) if label != MIXED else random.uniform(0.3, 0.9)
+    nearest = str(random.choice(LABELS[:-1])) if label == MIXED else label
+    row: dict = {"label": label, "confidence": float(confidence), "nearest": nearest, "holds": [label]}
+    for name in ("sink_mass", "relative_distance", "position_share", "edge_alignment", "object_alignment"):
+        value = float(random.uniform(0, 1))
+        row |= {name: value, f"{name}_low": value - 0.05, f"{name}_high": value + 0.05}
+    row |= {"typical": ["test/00003.png", "test/00011.png"], "typical_of": "largest entropy"}
+    matters = bool(head["ablation_loss_low"] > 0.03)
+    p = (
+        float(random.uniform(0, 1e-4) if matters else random.uniform(0.01, 1))
+        if plan.labelled
+        else float("nan")
+    )
+    verdict = ("needed" if matters else "not shown to matter") if plan.labelled else None
+    corrected = min(1.0, p * plan.layers * plan.heads) if plan.labelled else float("nan")
+    return row | {"p": p, "p_corrected": corrected, "matters": matters, "verdict": verdict}
+
+
+def made_up_layers(plan: Plan, random: np.random.Generator) -> list[dict]:
+    """layers.parquet: early layers and MLPs cost most."""
+    rows = []
+    for layer in range(plan.layers):
+        for part in ("attention", "mlp"):
+            effect = random.gamma(1.0, 0.06 if part == "attention" else 0.15) * 1.5 / (1 + layer)
+            found = bootstrap_means(
+                np.stack([random.normal(effect, 0.3, 200), random.normal(3 * effect, 0.5, 200)], axis=1),
+                resamples=200,
+            )
+            row: dict = {"layer": layer, "part": part, "module": f"blocks.{layer}.{part}"}
+            for name, item in zip(("ablation_accuracy", "ablation_loss"), found, strict=True):
+                row |= {name: item.value, f"{name}_low": item.low, f"{name}_high": item.high}
+            matters = found[1].low > 0.02
+            row |= {"n": 200, "p": 1e-6 if matters else 0.2, "p_corrected": 2e-5 if matters else 1.0}
+            row |= {"matters": matters, "verdict": "needed" if matters else "not shown to matter"}
+            rows.append(row)
+    return rows
+
+
+def write_pruning(path: Path, plan: Plan, random: np.random.Generator) -> dict:
+    """pruning.parquet, and what results.json says of it."""
+    heads, n = plan.layers * plan.heads, 500
+    orders = {"greedy": 6.0, "single effects": 3.0, "random 0": 1.1, "random 1": 0.9, "random 2": 0.7}
+    rows, means = [], {}
+    for order, bend in orders.items():
+        places = random.permutation(heads)
+        shares = 0.1 + 0.75 * (1 - (np.arange(heads + 1) / heads) ** bend)
+        right = [round(n * float(np.clip(share + random.normal(0, 0.0015), 0, 1))) for share in shares]
+        for removed, found in enumerate(wilson(hits, n) for hits in right):
+            gone = places[removed - 1] if removed else None
+            rows.append(
+                {"order": order, "removed": removed}
+                | {"layer": None if gone is None else int(gone // plan.heads)}
+                | {"head": None if gone is None else int(gone % plan.heads)}
+                | {"accuracy": found.value, "accuracy_low": found.low, "accuracy_high": found.high}
+                | {
+                    "loss": 1 - found.value,
+                    "loss_low": 0.9 - found.value,
+                    "loss_high": 1.1 - found.value,
+                    "n": n,
+                }
+            )
+        mean = sum(right) / n / len(right)
+        means[order] = {"value": mean, "low": mean - 0.02, "high": mean + 0.02, "n": n}
+    write_table(path / "pruning.parquet", rows)
+    return {"num_chosen_on": 500, "replacement": "mean", "mean_accuracies": means}
+
+
 def long_form(plan: Plan, results: dict) -> list[dict]:
     """metrics.parquet."""
     found = results["accuracy"] or {"both": results["agreement"]}
@@ -246,6 +390,24 @@ def bump(rows: int, columns: int, spot: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-away / (2 * width**2))
 
 
+MAPS = {
+    "vit": {
+        "method": "relevance",
+        "formula": "R <- R + mean over heads of ReLU(A * d logit / dA) R through all layers; class_token row of R - I",
+        "parameters": {},
+        "chosen_by": "leaderboard",
+        "reason": "lowest mean rank over the judges that count",
+    },
+    "cnn": {
+        "method": "grad_cam",
+        "formula": "ReLU(sum_c mean_xy(d logit / d F_c) * F_c), F = output of stages.3",
+        "parameters": {"layer": "stages.3"},
+        "chosen_by": "default",
+        "reason": "no judge counts",
+    },
+}
+
+
 def write_specimens(path, plan, random, pixels, where, shown, pairs, layer_images) -> None:
     """specimens.zarr: readout attention, rollout and Grad-CAM that favour the object, with noise and an empty map."""
     grid, n = (plan.rows, plan.columns), len(shown)
@@ -273,6 +435,11 @@ def write_specimens(path, plan, random, pixels, where, shown, pairs, layer_image
             ("image", "row", "column"),
         ),
     }
+    if plan.forensics:
+        own = np.random.default_rng(plan.seed + 2)  # so that what follows is the same with and without
+        noisy = near * own.uniform(0.5, 3, (n, 1, 1)) * own.random((n, *grid))
+        arrays["vit_map"] = (noisy.astype(np.float32), ("image", "row", "column"))
+        arrays["cnn_map"] = (cam, ("image", "row", "column"))
     tokens = plan.rows * plan.columns + len(plan.prefix)
     if plan.full_attention:
         full = random.random((len(layer_images), plan.layers, plan.heads, tokens, tokens), dtype=np.float32)
@@ -286,6 +453,8 @@ def write_specimens(path, plan, random, pixels, where, shown, pairs, layer_image
         "layer_images": layer_images,
         "pair_images": pairs,
     }
+    if plan.forensics:
+        attributes["maps"] = MAPS
     write_arrays(path / "specimens.zarr", arrays, attributes)
 
 

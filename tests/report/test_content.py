@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.figures.terms import JUDGES, METHODS
 from archaeology.report import write_report
+from archaeology.report.content import report_of
 from archaeology.report.layers import atlases, layers
 from archaeology.report.markdown import plain
-from archaeology.report.pairs import pairs
+from archaeology.report.methods import lowered
+from archaeology.report.pairs import coarser, pairs
 from archaeology.report.pictures import Scale
 from archaeology.report.shown import Answer, ShownImage, shown_images
 from archaeology.report.verdict import verdict
@@ -100,11 +103,11 @@ def test_pairs_find_their_maps_by_row_and_share_a_scale():
         pair_images=[30, 40, 10],
     )
     found = {pair.image.row: pair for pair in pairs(run, {row: image(row) for row in rows}).pairs}
-    assert found[40].rollout.peak == "1.00\u00d7" and found[30].rollout.peak == "2.00\u00d7"
-    assert found[10].rollout.state == "missing"
-    assert found[10].grad_cam.state == "empty" and found[10].grad_cam.shared == ""
-    assert found[40].grad_cam.shared != found[30].grad_cam.shared
-    assert found[40].grad_cam.own == found[30].grad_cam.own
+    assert found[40].vit.peak == "1.00\u00d7" and found[30].vit.peak == "2.00\u00d7"
+    assert found[10].vit.state == "missing"
+    assert found[10].cnn.state == "empty" and found[10].cnn.shared == ""
+    assert found[40].cnn.shared != found[30].cnn.shared
+    assert found[40].cnn.own == found[30].cnn.own
     assert pairs(run, {row: image(row) for row in rows}).num_empty == 1
 
 
@@ -114,7 +117,79 @@ def test_a_run_without_rollout_says_so_and_still_shows_images():
         {"image_index": np.array([3]), "grad_cam": np.ones((1, 2, 2))}, pair_images=[3]
     )
     found = pairs(run, {3: image(3)})
-    assert found.pairs[0].rollout.state == "missing" and found.pairs[0].grad_cam.state == "drawn"
+    assert found.pairs[0].vit.state == "missing" and found.pairs[0].cnn.state == "drawn"
+
+
+def with_maps(maps, **chosen):
+    run = FakeRun()
+    run.__dict__["specimens"] = FakeSpecimens(
+        {"image_index": np.array([3]), "vit_map": maps, "cnn_map": np.ones((1, 2, 2))},
+        pair_images=[3],
+        maps=chosen,
+    )
+    return pairs(run, {3: image(3)})
+
+
+def test_shares_of_attention_are_shown_in_multiples_of_an_even_share_and_other_maps_as_they_are():
+    maps = np.array([[[0.25, 0.5], [0.0, 0.0]]])
+    shown = with_maps(maps, vit={"method": "raw_attention", "formula": "A", "chosen_by": "default"}).vit
+    assert shown.is_share and shown.scale.low == 1 and shown.choice == "the default"
+    assert with_maps(maps, vit={"method": "raw_attention"}).pairs[0].vit.peak == "2.00\u00d7"
+    chosen = {
+        "method": "lrp",
+        "chosen_by": "leaderboard",
+        "reason": "won.",
+        "parameters": {"rule": "attnlrp"},
+    }
+    found = with_maps(maps, vit=chosen)
+    assert found.pairs[0].vit.peak == "0.500" and found.vit.scale.low == 0
+    assert found.vit.is_chosen and found.vit.choice == "chosen by the leaderboard: won"
+    assert (found.vit.title, found.vit.parameters) == ("LRP", "rule attnlrp")
+
+
+def test_a_method_nobody_has_heard_of_is_called_by_its_name():
+    assert with_maps(np.ones((1, 2, 2)), vit={"method": "my_own_map"}).vit.title == "My own map"
+
+
+def test_maps_of_single_pixels_are_shown_as_means_of_blocks():
+    maps = np.random.default_rng(0).random((2, 113, 60))
+    found, factor = coarser(maps)
+    assert factor == 3 and found.shape == (2, 38, 20)
+    np.testing.assert_allclose(found[1, 4, 2], maps[1, 12:15, 6:9].mean())
+    np.testing.assert_allclose(found[0, 37, 19], maps[0, 111:, 57:].mean())
+    assert coarser(maps[:, :56, :56]) == (pytest.approx(maps[:, :56, :56]), 1)
+    shown = with_maps(maps[:1], vit={"method": "gradient"}).vit
+    assert shown.scale.unit.endswith("mean of 3 by 3 pixels")
+
+
+@pytest.mark.parametrize("key", ["leaderboard", "specialization", "pruning", "layer_ablation"])
+def test_findings_of_the_forensics_lead_to_their_evidence(key, made_up, small_run, plain_run):
+    finding = {"title": "T", "text": "t", "evidence": key, "strength": 2.0}
+    for folder, anchor in ((small_run, key if key == "leaderboard" else f"figure-{key}"), (plain_run, None)):
+        run = RunDirectory(folder)
+        run.__dict__["results"] = run.results | {"findings": [finding]}
+        assert [found.anchor for found in report_of(run).findings] == [anchor]
+
+
+def test_a_board_without_a_winner_says_why(small_run):
+    run = RunDirectory(small_run)
+    boards = run.results["leaderboard"]
+    boards["vit"] |= {"winner": None, "reason": "no method beats chance with enough of the judges"}
+    report = report_of(run)
+    assert report.leaderboard_figures[0].headline.startswith(
+        "For the ViT no map is shown to be worth believing: no method beats chance with enough of the judges"
+    )
+
+
+def test_every_method_and_every_judge_has_words():
+    from archaeology.evaluate.judge import judges
+    from archaeology.explain.method import explanations
+
+    assert set(METHODS) >= set(explanations.names()) and set(JUDGES) >= set(judges.names())
+
+
+def test_indices_are_set_below_the_line_and_nothing_else_becomes_markup():
+    assert lowered("w_c < F_c & more") == "w<sub>c</sub> &lt; F<sub>c</sub> &amp; more"
 
 
 def test_a_model_whose_layers_see_windows_has_no_strips(small_run):
@@ -156,7 +231,7 @@ def test_markdown_holds_the_same_verdict_findings_and_tables(small_folder, small
     assert text.splitlines()[0] == f"# {plain(report.verdict.sentence)}"
     for finding in report.findings:
         assert plain(finding.text) in text
-    for view in (*report.verdict_figures, *report.head_figures):
+    for view in (*report.verdict_figures, *report.leaderboard_figures, *report.head_figures):
         assert f"### {plain(view.title)}" in text
         assert f"| {' | '.join(plain(cell) for cell in view.table.rows[0])} |" in text
     assert text.count("\n| test/0") == len(report.pairs.pairs)

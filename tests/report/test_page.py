@@ -69,7 +69,13 @@ def unlabelled_page(unlabelled_run):
     return page_of(unlabelled_run)
 
 
-@pytest.fixture(scope="session", params=["small_page", "large_page", "unlabelled_page"])
+@pytest.fixture(scope="session")
+def plain_page(plain_run):
+    write_report(plain_run)
+    return page_of(plain_run)
+
+
+@pytest.fixture(scope="session", params=["small_page", "large_page", "unlabelled_page", "plain_page"])
 def any_page(request):
     return request.getfixturevalue(request.param)
 
@@ -143,14 +149,55 @@ def test_every_picture_has_words(any_page):
 def test_every_figure_has_its_data_as_a_table(small_page):
     _, outline = small_page
     figures = [a["id"] for _, a in outline.elements if a.get("id", "").startswith("figure-")]
-    assert len(figures) == 9
+    assert len(figures) == 14
     assert sum(tag == "table" for tag, _ in outline.elements) == len(figures)
 
 
 def test_chapters_come_in_order(any_page):
     _, outline = any_page
     chapters = [a["id"] for _, a in outline.elements if "chapter" in a.get("class", "").split()]
-    assert chapters == ["verdict", "findings", "pairs", "layers", "heads", "methods", "provenance"]
+    wanted = ["verdict", "findings", "pairs", "leaderboard", "layers", "heads", "methods", "provenance"]
+    assert chapters == [name for name in wanted if name != "leaderboard" or "leaderboard" in chapters]
+    linked = [a["href"][1:] for tag, a in outline.elements if tag == "a" and a.get("href", "")[1:] in wanted]
+    assert linked[: len(chapters) + 1] == ["verdict", *chapters]  # first the link that skips to the verdict
+
+
+def test_an_older_run_has_no_empty_chapter_and_shows_the_defaults(plain_page):
+    text, outline = plain_page
+    assert 'id="leaderboard"' not in text and "#leaderboard" not in text
+    assert "ViT: Rollout" in outline.text and "CNN: Grad-CAM" in outline.text
+    assert "chosen by the leaderboard" not in outline.text and "Names of heads" not in outline.text
+    figures = [a["id"] for _, a in outline.elements if a.get("id", "").startswith("figure-")]
+    assert len(figures) == 9
+
+
+def test_a_method_chosen_by_the_leaderboard_is_named_with_its_formula(small_page):
+    _, outline = small_page
+    assert (
+        "ViT: Relevance, chosen by the leaderboard: lowest mean rank over the judges that count"
+        in outline.text
+    )
+    assert "CNN: Grad-CAM, the default: no judge counts" in outline.text
+    assert "F = output of stages.3; layer stages.3" in outline.text
+
+
+def test_the_leaderboard_chapter_gives_rule_judges_and_what_is_missing(small_page):
+    _, outline = small_page
+    assert "The rule for the winner: lowest mean rank over the judges that count" in outline.text
+    assert "Does the highest place lie on the object?" in outline.text
+    assert "CNN: Raw attention" in outline.text and "the model has no attention" in outline.text
+    assert "Does not decide." in outline.text
+
+
+def test_every_method_judge_and_rule_is_explained(small_page):
+    _, outline = small_page
+    for words in (
+        "Chefer et al., 2021",
+        "Adebayo et al., 2018",
+        "sink mass above 0.3",
+        "corrected for how many were",
+    ):
+        assert words in outline.text
 
 
 def test_the_worst_failures_come_first_and_right_and_wrong_are_words(small_page):

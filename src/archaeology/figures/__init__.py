@@ -18,9 +18,14 @@ from archaeology.figures.explanation_maps import explanation_maps as explanation
 from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.files import save_figure as save_figure
 from archaeology.figures.head_pattern import head_pattern as head_pattern
+from archaeology.figures.layer_ablation import layer_ablation as layer_ablation
+from archaeology.figures.leaderboard_cnn import leaderboard_cnn as leaderboard_cnn
+from archaeology.figures.leaderboard_vit import leaderboard_vit as leaderboard_vit
 from archaeology.figures.participation import participation as participation
 from archaeology.figures.profile_patch_size import profile_patch_size as profile_patch_size
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
+from archaeology.figures.pruning import pruning as pruning
+from archaeology.figures.specialization import specialization as specialization
 from archaeology.figures.svg import svg_text as svg_text
 from archaeology.figures.training_accuracy import training_accuracy as training_accuracy
 from archaeology.figures.training_attention import training_attention as training_attention

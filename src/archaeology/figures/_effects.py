@@ -15,7 +15,7 @@ from archaeology.figures._matrix import (
     matrix_size,
     means_of_rows,
 )
-from archaeology.figures._theme import COLOURS, DIVERGING, colour_bar, new_figure, themed
+from archaeology.figures._theme import COLOURS, DIVERGING, colour_bar, dots, new_figure, themed
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
 
@@ -41,6 +41,7 @@ class HeadEffects:
         num_helping: How many have an interval above zero.
         num_harming: How many have an interval below zero.
         expected_by_chance: How many intervals would exclude zero if no head had any effect.
+        stands: Where the p-value, corrected for all heads tried, is below the level; None where there was no such test.
         n: Images behind each effect.
         decimals: How many digits after the point are written.
     """
@@ -56,17 +57,29 @@ class HeadEffects:
     num_helping: int
     num_harming: int
     expected_by_chance: float
+    stands: Bool[np.ndarray, "layer head"] | None
     n: int
     decimals: int
 
 
-def head_effects(run: RunDirectory, column: str, *, scale: float = 1.0, decimals: int) -> HeadEffects | None:
-    """The effect `column` of `heads.parquet`, times `scale`; None where heads were not ablated."""
+def head_effects(
+    run: RunDirectory, column: str, *, scale: float = 1.0, decimals: int, test: str = ""
+) -> HeadEffects | None:
+    """The effect `column` of `heads.parquet`, times `scale`; None where heads were not ablated.
+
+    Args:
+        run: Where heads are.
+        column: The effect; its interval is in `column`_low and _high.
+        scale: What values are multiplied with.
+        decimals: How many digits after the point are written.
+        test: Column of p-values of this effect, corrected for many comparisons, if there is one.
+    """
     value, low, high = (scale * matrix_of(run, column + end) for end in ("", "_low", "_high"))
     known = np.isfinite(value)
     if not known.any():
         return None
     layer, head = np.unravel_index(np.nanargmax(value), value.shape)
+    p_corrected = matrix_of(run, test) if test else np.full((0, 0), np.nan)
     return HeadEffects(
         value=value,
         low=low,
@@ -79,6 +92,7 @@ def head_effects(run: RunDirectory, column: str, *, scale: float = 1.0, decimals
         num_helping=int((low > 0).sum()),
         num_harming=int((high < 0).sum()),
         expected_by_chance=float(MISS_RATE * known.sum()),
+        stands=p_corrected < MISS_RATE if np.isfinite(p_corrected).any() else None,
         n=max(run.heads.column("ablation_n").to_pylist(), default=0),
         decimals=decimals,
     )
@@ -91,23 +105,29 @@ def effects_headline(data: HeadEffects, verb: str, unit: str) -> str:
         fixed(float(part[layer, head]), data.decimals) for part in (data.value, data.low, data.high)
     )
     verb_of_many = "has" if data.num_helping == 1 else "have"
+    if data.stands is None:
+        by_chance = f"about {count(round(data.expected_by_chance))} would exclude zero by chance"
+    else:
+        num = int(data.stands.sum())
+        by_chance = f"corrected for all heads tried, {count(num)} {'matters' if num == 1 else 'matter'}"
     return (
         f"Removing head {head + 1} of layer {layer + 1} {verb} most: {value}{unit} (95 % interval {low} to "
         f"{high}). Of {plural(data.num_heads, 'head')}, {count(data.num_helping)} {verb_of_many} an "
-        f"interval above zero and {count(data.num_harming)} below; about {count(round(data.expected_by_chance))} "
-        "would exclude zero by chance."
+        f"interval above zero and {count(data.num_harming)} below; {by_chance}."
     )
 
 
 def draw_effects(data: HeadEffects, name: str, unit: str) -> "Figure":
-    """The matrix in two colours around zero; a white dot where the interval excludes zero."""
+    """The matrix in two colours around zero; a white dot where the interval excludes zero, dark where it stands."""
     with themed(name):
         figure = new_figure(*matrix_size(data.value))
         axes, means, bar = matrix_axes(figure, data.value)
         draw_cells(axes, data.value, DIVERGING, -data.limit, data.limit)
         layers, heads = np.nonzero(data.excludes_zero)
-        axes.plot(heads, layers, "o", markersize=3.4, markerfacecolor="white", markeredgecolor="black",
-                  markeredgewidth=0.7)  # fmt: skip
+        dots(axes, heads, layers, size=3.4, fill="white", edge="black", edge_width=0.7)
+        if data.stands is not None:
+            layers, heads = np.nonzero(data.stands)
+            dots(axes, heads, layers, size=4.6, fill="black", edge="white", edge_width=0.9)
         means.axvline(0, color=COLOURS["line"], linewidth=1)
         draw_means(means, data.layer_mean)
         colour_bar(bar, DIVERGING, -data.limit, data.limit, unit)
@@ -130,4 +150,5 @@ def _cell(data: HeadEffects, layer: int, head: int) -> str:
     value, low, high = (
         fixed(float(part[layer, head]), data.decimals) for part in (data.value, data.low, data.high)
     )
-    return f"{value}{'*' if data.excludes_zero[layer, head] else ''} ({low} to {high})"
+    star = "**" if data.stands is not None and data.stands[layer, head] else "*"
+    return f"{value}{star if data.excludes_zero[layer, head] or star == '**' else ''} ({low} to {high})"

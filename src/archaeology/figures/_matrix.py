@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import (
@@ -12,6 +12,7 @@ from archaeology.figures._theme import (
     SEQUENTIAL,
     bare,
     colour_bar,
+    dots,
     new_figure,
     place,
     round_ticks,
@@ -112,12 +113,12 @@ def draw_matrix(data: HeadMatrix, name: str, unit: str) -> "Figure":
 
 def matrix_size(value: Float[np.ndarray, "layer head"]) -> tuple[float, float]:
     """Width and height in inches of the figure for a matrix of this shape."""
-    return LEFT + MATRIX_WIDTH + GAP + MEAN_WIDTH + 0.12, TOP + _cells_height(value) + 1.02
+    return LEFT + MATRIX_WIDTH + GAP + MEAN_WIDTH + 0.12, TOP + cells_height(value) + 1.02
 
 
 def matrix_axes(figure: "Figure", value: Float[np.ndarray, "layer head"]) -> "tuple[Axes, Axes, Axes]":
     """Places for the matrix, for the layer means and for the colour bar."""
-    tall = _cells_height(value)
+    tall = cells_height(value)
     return (
         place(figure, LEFT, TOP, MATRIX_WIDTH, tall),
         place(figure, LEFT + MATRIX_WIDTH + GAP, TOP, MEAN_WIDTH, tall),
@@ -125,7 +126,8 @@ def matrix_axes(figure: "Figure", value: Float[np.ndarray, "layer head"]) -> "tu
     )
 
 
-def _cells_height(value: Float[np.ndarray, "layer head"]) -> float:
+def cells_height(value: Shaped[np.ndarray, "layer head"]) -> float:
+    """Height in inches of a matrix with this many rows."""
     return len(value) * (0.3 if len(value) <= 8 else 0.24 if len(value) <= 16 else 0.18)
 
 
@@ -134,8 +136,13 @@ def draw_cells(
 ) -> None:
     """The cells as one picture (the page finds the cell under the pointer), counted from 1 as people do."""
     axes.imshow(value, cmap=colour_map, vmin=low, vmax=high, aspect="auto", interpolation="none")
-    axes.set_xticks(*_numbered(value.shape[1]))
-    axes.set_yticks(*_numbered(value.shape[0]))
+    label_axes(axes, value.shape)
+
+
+def label_axes(axes: "Axes", shape: tuple[int, ...]) -> None:
+    """Number layers and heads of a matrix of this shape along its sides."""
+    axes.set_xticks(*_numbered(shape[1]))
+    axes.set_yticks(*_numbered(shape[0]))
     bare(axes)
     axes.set_xlabel("head", labelpad=1)
     axes.set_ylabel("layer", labelpad=3)
@@ -143,14 +150,16 @@ def draw_cells(
 
 def draw_means(axes: "Axes", layer_mean: Float[np.ndarray, " layer"]) -> None:
     """The mean of each layer as a line going down beside the matrix."""
-    layers = range(len(layer_mean))
-    axes.plot(layer_mean, layers, color=COLOURS["ink"], marker="o", markersize=2.6, linewidth=1)
+    layers = np.arange(len(layer_mean), dtype=float)
+    axes.plot(layer_mean, layers, color=COLOURS["ink"], linewidth=1, clip_on=False)
     axes.set_ylim(len(layer_mean) - 0.5, -0.5)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(round_ticks(2))
     axes.grid(axis="x")
     axes.margins(x=0.15)
     bare(axes)
+    known = np.isfinite(layer_mean)
+    dots(axes, layer_mean[known], layers[known], size=3.4, fill=COLOURS["ink"])
     axes.set_xlabel("mean of heads", labelpad=1)
 
 

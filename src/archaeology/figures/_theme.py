@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ COLOURS = {
     "cnn": "#b0561a",
     "vit-soft": "#a9c8de",
     "cnn-soft": "#e6bd9d",
+    "right": "#1f6b46",
+    "wrong": "#a3212f",
 }
 SEQUENTIAL = "viridis"
 DIVERGING = "PuOr_r"
@@ -94,6 +96,47 @@ def colour_bar(axes: "Axes", colour_map: str, low: float, high: float, label: st
     bare(axes)
     axes.tick_params(pad=2)
     axes.set_xlabel(label, labelpad=2)
+
+
+def dots(
+    axes: "Axes",
+    x: Real[np.ndarray, " dot"],
+    y: Real[np.ndarray, " dot"],
+    *,
+    size: float,
+    fill: str,
+    edge: str | None = None,
+    edge_width: float = 1.0,
+) -> None:
+    """Any number of round dots as one shape, or two with an edge: a page of many figures must stay light.
+
+    A dot is a line too short to see, with round ends. Limits of `axes` must already cover the dots.
+
+    Args:
+        axes: Where to draw.
+        x: Places in data coordinates.
+        y: Likewise.
+        size: Diameter in points, without the edge.
+        fill: Colour.
+        edge: Colour of the rim, if there is one.
+        edge_width: Of the rim, in points.
+    """
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    if len(x) == 0:
+        return
+    low, high = axes.get_xlim()
+    ends = np.stack([np.stack([x, x + 1e-4 * (high - low)], axis=1), np.stack([y, y], axis=1)], axis=2)
+    for width, colour in ((size + edge_width, edge), (size - edge_width if edge else size, fill)):
+        if colour is None:
+            continue
+        path = Path(ends.reshape(-1, 2), [Path.MOVETO, Path.LINETO] * len(x))
+        path.should_simplify = False
+        patch = PathPatch(path, fill=False, edgecolor=colour, linewidth=width, capstyle="round", zorder=3)
+        patch.set_clip_on(False)
+        axes.add_artist(patch)
+        patch.set_transform(axes.transData)
 
 
 def round_ticks(most: int = 4) -> "MaxNLocator":

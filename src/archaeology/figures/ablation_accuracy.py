@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def compute(run: RunDirectory) -> HeadEffects | None:
     """Drop in accuracy in percentage points; None where there are no labels."""
-    return head_effects(run, "ablation_accuracy", scale=100.0, decimals=1)
+    return head_effects(run, "ablation_accuracy", scale=100.0, decimals=1, test="p_accuracy_corrected")
 
 
 def headline(data: HeadEffects) -> str:
@@ -39,7 +39,8 @@ ablation_accuracy = figures.register("ablation_accuracy")(
         "without most of their heads, taken one at a time.",
         definition="Accuracy of the whole model less its accuracy with the output of this one head "
         "replaced, in percentage points, over the same images. Positive: the head helps. 95 % interval from "
-        "a paired bootstrap; a dot (in the table, a star) marks intervals that exclude zero.",
+        "a paired bootstrap; a dot (in the table, a star) marks intervals that exclude zero; a dark dot (two stars) "
+        "those heads whose McNemar test, corrected for all heads tried, has p below 0.05.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -110,6 +110,7 @@ def draw(data: EffectAgainstEntropy) -> "Figure":
             cmap=SEQUENTIAL,
             s=20,
             linewidths=0.6,
+            clip_on=False,  # one shape less for each point
             edgecolors=COLOURS["muted"],
         )
         axes.grid(axis="both")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def compute(run: RunDirectory) -> HeadEffects | None:
     """Rise in cross-entropy in nats; None where there are no labels."""
-    return head_effects(run, "ablation_loss", decimals=3)
+    return head_effects(run, "ablation_loss", decimals=3, test="p_corrected")
 
 
 def headline(data: HeadEffects) -> str:
@@ -39,7 +39,8 @@ ablation_loss = figures.register("ablation_loss")(
         "effects that accuracy is too coarse to show.",
         definition="Cross-entropy with the output of this one head replaced, less the cross-entropy of the "
         "whole model, in nats, over the same images. Positive: the head helps. 95 % interval from a paired "
-        "bootstrap; a dot (in the table, a star) marks intervals that exclude zero.",
+        "bootstrap; a dot (in the table, a star) marks intervals that exclude zero; a dark dot (two "
+        "stars) those heads whose sign-flip test, corrected for all heads tried, has p below 0.05.",
         compute=compute,
         headline=headline,
         draw=draw,

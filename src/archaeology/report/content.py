@@ -11,12 +11,16 @@ from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import tight
 from archaeology.report import provenance
 from archaeology.report.layers import Layers, layers
+from archaeology.report.leaderboards import Leaderboards, leaderboards
+from archaeology.report.methods import Methods, methods
 from archaeology.report.pairs import Pairs, pairs
 from archaeology.report.shown import shown_images
 from archaeology.report.verdict import Verdict, verdict
 
 VERDICT_FIGURES = ("accuracy", "failure_types")
+LEADERBOARD_FIGURES = ("leaderboard_vit", "leaderboard_cnn")
 HEAD_FIGURES = (
+    "specialization",
     "entropy",
     "distance",
     "participation",
@@ -24,11 +28,14 @@ HEAD_FIGURES = (
     "ablation_accuracy",
     "ablation_loss",
     "ablation_against_entropy",
+    "layer_ablation",
+    "pruning",
 )
 CHAPTERS = {
     "verdict": "Verdict",
     "findings": "Findings",
     "pairs": "Where each model looks",
+    "leaderboard": "Which map to believe",
     "layers": "Through the layers",
     "heads": "Head by head",
     "methods": "Methods and limits",
@@ -67,8 +74,9 @@ class FindingView:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says."""
+    """Everything a report says; `chapters` are the keys and titles of those it has."""
 
+    chapters: dict[str, str]
     vit: str
     cnn: str
     data: str
@@ -78,8 +86,11 @@ class Report:
     verdict_figures: tuple[FigureView, ...]
     findings: tuple[FindingView, ...]
     pairs: Pairs
+    leaderboards: Leaderboards | None
+    leaderboard_figures: tuple[FigureView, ...]
     layers: Layers | None
     head_figures: tuple[FigureView, ...]
+    methods: Methods
     grad_cam_layer: str | None
     num_images: int
     image_size: tuple[int, int]
@@ -94,19 +105,25 @@ def report_of(run: RunDirectory) -> Report:
     facts, images = run.run, shown_images(run)
     drawn = {name: view for name in figures if (view := figure_view(run, figures.get(name))) is not None}
     height, width = (int(size) for size in run.specimens["pixels"].shape[-2:])
-    models = facts["models"]
+    models, side_by_side = facts["models"], pairs(run, images)
+    boards = leaderboards(run)
+    chapters = {key: title for key, title in CHAPTERS.items() if key != "leaderboard" or boards}
     return Report(
+        chapters=chapters,
         vit=models["vit"]["name"],
         cnn=models["cnn"]["name"],
         data=_data_words(facts["data"]),
         started=str(facts["provenance"].get("started", "")),
         byline=(_vit_words(models["vit"]), _model_words("CNN", models["cnn"])),
         verdict=verdict(run),
-        verdict_figures=tuple(drawn[name] for name in VERDICT_FIGURES if name in drawn),
-        findings=tuple(_finding(found, drawn) for found in _ranked(run.results["findings"])),
-        pairs=pairs(run, images),
+        verdict_figures=_views(drawn, VERDICT_FIGURES),
+        findings=tuple(_finding(found, drawn, chapters) for found in _ranked(run.results["findings"])),
+        pairs=side_by_side,
+        leaderboards=boards,
+        leaderboard_figures=_views(drawn, LEADERBOARD_FIGURES),
         layers=layers(run, images),
-        head_figures=tuple(drawn[name] for name in HEAD_FIGURES if name in drawn),
+        head_figures=_views(drawn, HEAD_FIGURES),
+        methods=methods(run, side_by_side),
         grad_cam_layer=models["cnn"].get("target_layer"),
         num_images=run.results["n"],
         image_size=(height, width),
@@ -134,17 +151,21 @@ def figure_view(run: RunDirectory, drawing: Drawing[RunDirectory, Any]) -> Figur
     )
 
 
+def _views(drawn: dict[str, FigureView], names: tuple[str, ...]) -> tuple[FigureView, ...]:
+    return tuple(drawn[name] for name in names if name in drawn)
+
+
 def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda finding: -float(finding["strength"]))
 
 
-def _finding(found: dict[str, Any], drawn: dict[str, FigureView]) -> FindingView:
+def _finding(found: dict[str, Any], drawn: dict[str, FigureView], chapters: dict[str, str]) -> FindingView:
     title, text, evidence = (tight(str(found[key])) for key in ("title", "text", "evidence"))
     anchor = EVIDENCE.get(evidence, f"figure-{evidence}")
     name = anchor.removeprefix("figure-")
     if name in drawn:
         return FindingView(title, text, anchor, drawn[name].title)
-    chapter = CHAPTERS.get(evidence)
+    chapter = chapters.get(evidence)
     return FindingView(title, text, evidence if chapter else None, chapter or evidence)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from archaeology.figures.drawing import DataTable
-from archaeology.report.content import CHAPTERS, FigureView, Report
+from archaeology.report.content import FigureView, Report
 from archaeology.report.shown import Answer
 
 
@@ -13,22 +13,24 @@ def markdown(report: Report) -> str:
     parts = [
         f"# {plain(report.verdict.sentence)}",
         *(f"- {plain(line)}" for line in (*report.byline, f"Images: {report.data}, {report.num_images:,}")),
-        f"## {CHAPTERS['verdict']}",
+        f"## {report.chapters['verdict']}",
         _table(
             ("", "Value", "How sure"),
             [(card.label, card.value, card.detail.replace("\n", "; ")) for card in report.verdict.cards],
         ),
         *(plain(note) for note in report.verdict.notes),
         *_figures(report.verdict_figures),
-        f"## {CHAPTERS['findings']}",
+        f"## {report.chapters['findings']}",
         *_findings(report),
-        f"## {CHAPTERS['pairs']}",
+        f"## {report.chapters['pairs']}",
         "The pictures are in `report.html`; these are the same images, the worst failures first.",
+        *_choices(report),
         _pairs(report),
-        f"## {CHAPTERS['heads']}",
+        *_leaderboards(report),
+        f"## {report.chapters['heads']}",
         "Layers and heads are counted from 1, in `heads.parquet` from 0.",
         *_figures(report.head_figures),
-        f"## {CHAPTERS['provenance']}",
+        f"## {report.chapters['provenance']}",
         "\n".join(f"    {line}" for line in report.command.splitlines()),
         *(_group(title, rows) for title, rows in report.provenance),
     ]
@@ -69,6 +71,28 @@ def _figures(views: Sequence[FigureView]) -> list[str]:
             _data_table(view.table),
             f"*{plain(view.definition)}*",
         )
+    ]
+
+
+def _choices(report: Report) -> list[str]:
+    shown = ((name, part) for name, part in (("ViT", report.pairs.vit), ("CNN", report.pairs.cnn)))
+    return [
+        f"- Map of the {name}: {plain(part.title)}{plain(f' ({part.choice})' if part.choice else '')}"
+        for name, part in shown
+    ]
+
+
+def _leaderboards(report: Report) -> list[str]:
+    chapter = report.leaderboards
+    if chapter is None:
+        return []
+    missing = _table(("Not possible", "Reason"), chapter.missing)
+    return [
+        f"## {report.chapters['leaderboard']}",
+        f"The rule: {plain(chapter.rule)}.",
+        *_figures(report.leaderboard_figures),
+        *(f"- {plain(line)}" for line in (*chapter.dissent, *chapter.reach)),
+        *([missing] if chapter.missing else []),
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from archaeology.report.content import CHAPTERS, Report
+from archaeology.report.content import Report
 from archaeology.report.pictures import LARGEST_PIXEL_ART, ramp_uri
 from archaeology.report.shown import FAILURES
 
@@ -26,7 +26,7 @@ def page(report: Report) -> str:
     script = _asset("report.js")
     return environment.get_template("report.html").render(
         report=report,
-        chapters=CHAPTERS,
+        chapters=report.chapters,
         failures=FAILURES,
         style=Markup(_asset("report.css")),
         script=Markup(script),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ import archaeology as arc
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.estimate import estimate
+from archaeology.dig.judging import judging_count
 from archaeology.dig.run import claimed_folder
 
 SMALL = {"images": 30, "batch_size": 4, "layer_images": 3, "pair_images": 6, "seed": 1}
-SMALL |= {"judge_images": 3, "pruning_images": 6}
+SMALL |= {"judge_images": 2, "pruning_images": 6}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,65 @@ def test_maps_are_those_of_the_library(finished, tiny):
     assert stored["attention"].metadata.dimension_names == ("layer_image", "layer", "head", "query", "key")
 
 
+def test_explanations_are_judged_and_the_board_is_kept(finished):
+    rows = finished.explanations.to_pylist()
+    assert {row["model"] for row in rows} == {"vit", "cnn"}
+    assert {"rollout", "relevance", "random"} <= {row["method"] for row in rows if row["model"] == "vit"}
+    assert "rollout" not in {row["method"] for row in rows if row["model"] == "cnn"}
+    judges = {row["judge"] for row in rows}
+    assert {"deletion", "road", "pointing_game", "randomization"} <= judges  # this world knows its masks
+    assert all(row["images"] <= 2 for row in rows)
+    board = finished.results["leaderboard"]["vit"]
+    assert board["images"] == 2 and board["rule"]
+    assert "rollout" in finished.results["leaderboard"]["cnn"]["missing"]
+
+
+def test_the_map_shown_is_the_winners_or_the_default_and_says_so(finished, tiny):
+    made = finished.specimens.attrs["maps"]
+    for role in ("vit", "cnn"):
+        winner = finished.results["leaderboard"][role]["winner"]
+        assert made[role]["chosen_by"] == ("default" if winner is None else "leaderboard")
+        specimen = arc.load(tiny[role], device="cpu")
+        images = torch.from_numpy(np.ascontiguousarray(finished.specimens["pixels"][:]))
+        heat = arc.explain_images(made[role]["method"], specimen, images, **made[role]["parameters"]).heatmap
+        stored = finished.specimens[f"{role}_map"][:]
+        assert max(stored.shape[1:]) <= 32
+        if heat.shape[1:] == stored.shape[1:]:
+            np.testing.assert_allclose(stored, heat.numpy(), atol=1e-4)
+
+
+def test_layers_and_pruning_are_measured(finished):
+    layers = finished.layers.to_pylist()
+    assert {(row["layer"], row["part"]) for row in layers} == {
+        (layer, part) for layer in range(3) for part in ("attention", "mlp")
+    }
+    assert all(row["n"] == 30 for row in layers)
+    pruning = finished.pruning.to_pylist()
+    assert {row["order"] for row in pruning} >= {"lazy greedy", "single effects", "random 0"}
+    assert max(row["removed"] for row in pruning) == 9 and all(row["n"] == 3 for row in pruning)
+    assert finished.results["pruning"]["num_chosen_on"] == 3
+
+
+def test_every_head_has_a_label_and_a_verdict(finished):
+    for row in finished.heads.to_pylist():
+        assert row["label"] and 0 <= row["confidence"] <= 1 and len(row["typical"]) > 0
+        assert row["verdict"] in ("needed", "harmful", "useless within 0.1 points", "not shown to matter")
+        assert row["p_corrected"] >= row["p"]
+
+
+def test_a_model_too_large_to_judge_unasked_is_not_judged(tiny):
+    config = DigConfig(**tiny, data="cue_conflict")
+    small = arc.load(tiny["vit"], device="cpu")
+    assert judging_count(config, small, available=1000) == 60
+    assert judging_count(config, small, available=5) == 5
+    large = replace(
+        small, model=torch.nn.Linear(20_000, 5_000), layout=replace(small.layout, rows=14, columns=14)
+    )
+    assert judging_count(config, large, available=1000) == 0
+    asked = config.model_copy(update={"judge_images": 7})
+    assert judging_count(asked, large, available=1000) == 7
+
+
 def test_metrics_repeat_every_number_in_long_form(finished):
     metrics = {(row["model"], row["metric"]): row for row in finished.metrics.to_pylist()}
     assert metrics["vit", "accuracy"]["value"] == finished.results["accuracy"]["vit"]["value"]
@@ -139,7 +200,9 @@ def test_unlabelled_images_count_agreement(tiny, tmp_path):
     for number in range(6):
         noise = np.random.default_rng(number).integers(0, 256, (70, 90, 3), dtype=np.uint8)
         Image.fromarray(noise).save(photos / f"{number}.png")
-    run = arc.dig(**tiny, data=f"folder:{photos}", out=tmp_path / "run", **{**SMALL, "images": 6})
+    run = arc.dig(
+        **tiny, data=f"folder:{photos}", out=tmp_path / "run", **{**SMALL, "images": 6, "judge_images": 0}
+    )
     assert run.results["accuracy"] is None and run.results["agreement"]["n"] == 6
     assert set(run.images.column("failure").to_pylist()) == {None}
     report = arc.write_report(run.path)
@@ -172,7 +235,11 @@ def test_killed_half_way_it_goes_on_and_redoes_no_finished_image(finished, tiny,
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 300
-    while not list(out.glob("parts/heads/*.npz")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(out.glob("parts/specialization/*.npz"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -186,7 +253,7 @@ def test_killed_half_way_it_goes_on_and_redoes_no_finished_image(finished, tiny,
     again = RunDirectory(out)
     work = again.run["work"]
     assert work["reused"]["predict-vit"] == 30 and "predict-vit" not in work["computed"]
-    for stage in ("predict-vit", "predict-cnn", "heads", "means", "ablate"):
+    for stage in ("predict-vit", "predict-cnn", "specialization", "means", "ablate"):
         assert work["computed"].get(stage, 0) + work["reused"].get(stage, 0) == 30
     assert again.results == finished.results
     assert again.images.equals(finished.images)
@@ -195,7 +262,8 @@ def test_killed_half_way_it_goes_on_and_redoes_no_finished_image(finished, tiny,
 def test_estimate_names_every_stage_and_counts_images(tiny):
     forecast = estimate(DigConfig(**tiny, data="cue_conflict", images=50))
     assert forecast.images == 50
-    assert set(forecast.seconds) == {"decode", "predict", "heads", "ablate", "maps", "report"}
+    stages = {"decode", "predict", "heads", "ablate", "prune", "judge", "maps", "report"}
+    assert set(forecast.seconds) == stages
     assert forecast.total == pytest.approx(sum(forecast.seconds.values()))
     assert forecast.memory > 0
     assert "50 images" in forecast.text()

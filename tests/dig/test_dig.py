@@ -205,6 +205,8 @@ def test_unlabelled_images_count_agreement(tiny, tmp_path):
     )
     assert run.results["accuracy"] is None and run.results["agreement"]["n"] == 6
     assert set(run.images.column("failure").to_pylist()) == {None}
+    assert run.results["leaderboard"] == {"vit": None, "cnn": None}
+    assert "judge_images was 0" in run.results["not_judged"]["vit"]
     report = arc.write_report(run.path)
     assert report.stat().st_size > 10_000
 

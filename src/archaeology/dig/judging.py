@@ -43,9 +43,9 @@ class Judged:
     board: Leaderboard | None
     reason: str = ""
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> Mapping[str, object] | None:
         """For `results.json`."""
-        return {"skipped": self.reason} if self.board is None else self.board.describe()
+        return None if self.board is None else self.board.describe()
 
     def rows(self, model: str) -> list[dict[str, Any]]:
         """For `explanations.parquet`."""

@@ -13,7 +13,7 @@ def leaderboard_findings(results: Mapping[str, Any]) -> list[Finding]:
     """Which method of explanation is to be believed for each model, if any?"""
     found = []
     for role, board in (results.get("leaderboard") or {}).items():
-        if "overall" not in board:
+        if board is None:
             continue
         images, name = int(board["images"]), NAMES[role]
         failing = [

@@ -201,6 +201,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             **verdict(rows, seed=config.seed),
             "n": len(rows),
             "leaderboard": {role: one.describe() for role, one in judged.items()},
+            "not_judged": {role: one.reason for role, one in judged.items() if one.board is None},
             "pruning": ablated.pruned(config.seed),
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)

@@ -186,7 +186,7 @@ def test_the_leaderboard_chapter_gives_rule_judges_and_what_is_missing(small_pag
     assert "The rule for the winner: lowest mean rank over the judges that count" in outline.text
     assert "Does the highest place lie on the object?" in outline.text
     assert "CNN: Raw attention" in outline.text and "the model has no attention" in outline.text
-    assert "Does not decide." in outline.text
+    assert "A method that fails cannot win." in outline.text
 
 
 def test_every_method_judge_and_rule_is_explained(small_page):

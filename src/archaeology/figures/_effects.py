@@ -128,7 +128,7 @@ def draw_effects(data: HeadEffects, name: str, unit: str) -> "Figure":
         if data.stands is not None:
             layers, heads = np.nonzero(data.stands)
             dots(axes, heads, layers, size=4.6, fill="black", edge="white", edge_width=0.9)
-        means.axvline(0, color=COLOURS["line"], linewidth=1)
+        means.axvline(0, color=COLOURS["line"], linewidth=1, clip_on=False)
         draw_means(means, data.layer_mean)
         colour_bar(bar, DIVERGING, -data.limit, data.limit, unit)
     return figure

@@ -303,10 +303,16 @@ def _draw_checks(figure: "Figure", data: Board, left: float) -> None:
 
 
 def board_table(data: Board) -> DataTable:
-    """One row per method: mean rank, the check, every judge with a star where it surely beats chance."""
+    """One row per method: mean rank, the check, the judges of more than simplicity; a star where it beats chance."""
+    kept = [
+        place
+        for place, judge in enumerate(data.judges)
+        if judge != "randomization" and data.kinds[place] != "simplicity"
+    ]
     judges = [
         judge_term(judge).title + ("" if place < data.num_deciding else " (does not decide)")
         for place, judge in enumerate(data.judges)
+        if place in kept
     ]
     rows = []
     for row, method in enumerate(data.methods):
@@ -316,7 +322,7 @@ def board_table(data: Board) -> DataTable:
             _span(
                 data.above[row, at], data.low[row, at], data.high[row, at], "*" if data.beats[row, at] else ""
             )
-            for at in range(len(judges))
+            for at in kept
         ]
         rows.append((title, rank, data.sanity[row] or NOT_KNOWN, *marks))
     return DataTable(("Method", "Mean rank", "Randomization check", *judges), tuple(rows))

@@ -135,7 +135,9 @@ def draw_cells(
     axes: "Axes", value: Float[np.ndarray, "layer head"], colour_map: str, low: float, high: float
 ) -> None:
     """The cells as one picture (the page finds the cell under the pointer), counted from 1 as people do."""
-    axes.imshow(value, cmap=colour_map, vmin=low, vmax=high, aspect="auto", interpolation="none")
+    axes.imshow(
+        value, cmap=colour_map, vmin=low, vmax=high, aspect="auto", interpolation="none", clip_on=False
+    )
     label_axes(axes, value.shape)
 
 

@@ -90,7 +90,9 @@ def bare(axes: "Axes") -> None:
 def colour_bar(axes: "Axes", colour_map: str, low: float, high: float, label: str) -> None:
     """Fill `axes` with a horizontal colour bar from `low` to `high`; one picture instead of 256 shapes."""
     ramp: Float[np.ndarray, "1 256"] = np.linspace(low, high, 256)[None]
-    axes.imshow(ramp, cmap=colour_map, aspect="auto", extent=(low, high, 0, 1), interpolation="none")
+    axes.imshow(
+        ramp, cmap=colour_map, aspect="auto", extent=(low, high, 0, 1), interpolation="none", clip_on=False
+    )
     axes.set_yticks([])
     axes.xaxis.set_major_locator(round_ticks())
     bare(axes)
@@ -135,6 +137,7 @@ def dots(
         path.should_simplify = False
         patch = PathPatch(path, fill=False, edgecolor=colour, linewidth=width, capstyle="round", zorder=3)
         patch.set_clip_on(False)
+        patch.set_snap(False)  # to whole pixels, which would leave nothing of so short a line
         axes.add_artist(patch)
         patch.set_transform(axes.transData)
 

@@ -15,6 +15,7 @@ from archaeology.figures._theme import (
     SEQUENTIAL,
     bare,
     colour_bar,
+    dots,
     new_figure,
     place,
     round_ticks,
@@ -99,20 +100,20 @@ def headline(data: EffectAgainstEntropy) -> str:
 
 def draw(data: EffectAgainstEntropy) -> "Figure":
     """One point per head, coloured by its layer."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
     with themed("ablation_against_entropy"):
         figure = new_figure(5.0, 3.75)
         axes = place(figure, 0.78, 0.12, 4.05, 2.55)
         axes.axhline(0, color=COLOURS["line"], linewidth=1)
-        axes.scatter(
-            data.entropy,
-            data.loss,
-            c=data.layer,
-            cmap=SEQUENTIAL,
-            s=20,
-            linewidths=0.6,
-            clip_on=False,  # one shape less for each point
-            edgecolors=COLOURS["muted"],
-        )
+        axes.plot(data.entropy, data.loss, linestyle="none", clip_on=False)  # nothing but the limits
+        colours = colormaps[SEQUENTIAL]
+        for layer in range(1, data.depth + 1):
+            chosen = data.layer == layer
+            colour = to_hex(colours((layer - 1) / max(data.depth - 1, 1)))
+            dots(axes, data.entropy[chosen], data.loss[chosen], size=4.6, fill=colour, edge=COLOURS["muted"],
+                 edge_width=0.6)  # fmt: skip
         axes.grid(axis="both")
         bare(axes)
         axes.yaxis.set_major_locator(round_ticks(5))

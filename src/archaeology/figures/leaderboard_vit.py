@@ -14,7 +14,8 @@ DEFINITION = (
     "table has a star where a one-sided test, corrected for all methods and judges (Bonferroni), lies above chance. "
     "Chance is the marks of a random map on the same image, or the object's share of the image where the object is "
     "known. Mean rank: over the judges that decide. A method fails the randomization check, and cannot win, if its map "
-    "stays alike when all weights of the model are shuffled."
+    "stays alike when all weights of the model are shuffled. All marks, "
+    "those for simplicity too, are in explanations.parquet."
 )
 
 

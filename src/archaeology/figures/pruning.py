@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1.0  # points of accuracy that may go before heads are said to be missed
 RANDOM = "random"
 ORDER_COLOURS = {"greedy": "vit", "lazy greedy": "vit", "single effects": "cnn", RANDOM: "muted"}
-MOST_ROWS = 13
+MOST_ROWS = 9
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,12 @@ def draw(data: Pruning) -> "Figure":
         axes.axhline(whole - TOLERANCE, color=COLOURS["muted"], linewidth=0.8, linestyle=(0, (4, 3)))
         for line in reversed(data.lines):
             colour = COLOURS[ORDER_COLOURS.get(line.name, "ink")]
-            axes.fill_between(line.removed, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
-            axes.plot(line.removed, line.value, color=colour, linewidth=1.6)
+            axes.fill_between(
+                line.removed, line.low, line.high, color=colour, alpha=0.16, linewidth=0, clip_on=False
+            )
+            axes.plot(line.removed, line.value, color=colour, linewidth=1.6, clip_on=False)
             at = int(np.flatnonzero(line.removed == line.can_go)[0])
-            axes.plot([line.can_go], [line.value[at]], "o", color=colour, markersize=4.5)
+            axes.plot([line.can_go], [line.value[at]], "o", color=colour, markersize=4.5, clip_on=False)
         axes.set_xlim(0, data.num_heads)
         axes.set_ylim(0, 100 if whole > 85 else None)
         axes.xaxis.set_major_locator(round_ticks(5))

@@ -101,7 +101,7 @@ def draw(data: Specialization) -> "Figure":
     with themed("specialization"):
         figure = new_figure(LEFT + WIDE + 0.12, TOP + tall + 0.55 + KEY_ROW * (len(labels) + 1))
         axes = place(figure, LEFT, TOP, WIDE, tall)
-        axes.imshow(_colours(data), aspect="auto", interpolation="none")
+        axes.imshow(_colours(data), aspect="auto", interpolation="none", clip_on=False)
         label_axes(axes, data.label.shape)
         if data.num_heads <= MOST_LETTERS:
             _write_letters(figure, data, tall)

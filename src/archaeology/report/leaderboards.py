@@ -13,7 +13,7 @@ VETO = "randomization"
 
 @dataclass(frozen=True)
 class Asked:
-    """One judge: its name, what it asks, whether it helps to decide who wins, and how that is said."""
+    """One judge: its name, what it asks, whether it helps to decide who wins, and what more it does."""
 
     title: str
     asks: str

@@ -143,7 +143,7 @@ def _column(
         )
         known = np.isfinite(value)
         for chosen, fill in ((known & part.matters, colour), (known & ~part.matters, COLOURS["paper"])):
-            dots(axes, value[chosen], rows[chosen], size=4, fill=fill, edge=colour, edge_width=1.1)
+            dots(axes, value[chosen], rows[chosen], size=4.0, fill=fill, edge=colour, edge_width=1.1)
     axes.set_ylim(data.depth - 0.5, -0.5)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(round_ticks(4))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from archaeology.core.storage import sha256_of
 from archaeology.dig.config import DigConfig
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.dig.survey import Images, each_chunk
@@ -77,7 +78,9 @@ def judge_methods(
     decoded = chosen.decoded
     truth = decoded.masks is not None or decoded.boxes is not None
     by = {name: ONLY_WHOLE.get(name, {}) for name in judges if truth or judges.get(name).kind != "truth"}
-    known = [array.tobytes() for array in (decoded.boxes, decoded.masks) if array is not None]
+    known = sha256_of(
+        *(b"" if array is None else array.tobytes() for array in (decoded.boxes, decoded.masks))
+    )
 
     def of_chunk(batch: torch.Tensor, some: slice) -> Arrays:
         masks = None if decoded.masks is None else torch.from_numpy(np.array(decoded.masks[some]))
@@ -88,7 +91,7 @@ def judge_methods(
         return sheet.arrays()
 
     few = Images(chosen.decoded, chosen.hashes, min(CHUNK, chosen.chunk))
-    ingredients = (fingerprint, str(config.seed), *explanations, *by, *(str(len(one)) for one in known))
+    ingredients = (fingerprint, str(config.seed), *explanations, repr(by), known)
     found = each_chunk(f"judge-{role}", few, parts, ingredients, of_chunk)
     sheet = Sheet.joined([Sheet.from_arrays(part) for part in found])
     return Judged(leaderboard(sheet, seed=config.seed))

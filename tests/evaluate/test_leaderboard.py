@@ -14,6 +14,7 @@ from tests.evaluate import cases
 from archaeology.core.errors import UnknownNameError
 from archaeology.evaluate import Sheet, judges, leaderboard, mark, mark_all, trial_of
 from archaeology.explain import explain_images
+from archaeology.specimens.specimen import Specimen
 
 METHODS = {name: {} for name in ("random", "raw_attention", "grad_cam", "rollout")}
 BY = {"srg": {"steps": 3}, "pointing_game": {}, "randomization": {"only_whole": True}}
@@ -85,6 +86,24 @@ def test_a_judge_may_be_asked_about_some_images_only():
         Sheet.joined([some, replace(some, methods=("random", "raw_attention", "other"))])
 
 
+class Fickle(torch.nn.Module):
+    """Never answers the same twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(3, 7)
+
+    def forward(self, images):
+        return self.head(images.mean(dim=(2, 3))) + torch.rand(len(images), 7)
+
+
+def test_a_method_whose_own_check_fails_is_missing_not_the_end():
+    fickle = Specimen("fickle", Fickle(), "other", classes=(), image_size=(8, 8))
+    found = mark_all(fickle, torch.rand(2, 3, 8, 8), methods={"random": {}, "lrp": {}}, by={"complexity": {}})
+    assert found.methods == ("random",)
+    assert "does it answer at random?" in found.missing["lrp"]
+
+
 def test_the_best_that_beats_chance_wins():
     board = leaderboard(made_up([noisy(0.0, seed=1), noisy(0.2, seed=2), noisy(0.5, seed=3)]))
     verdict = board.verdict("srg")
@@ -123,6 +142,14 @@ def test_known_chance_is_used_where_there_is_some():
     above = {each.method: each.above_chance.value for each in board.verdict("pointing_game").standings}
     assert above == pytest.approx({"random": -0.2, "raw_attention": 0.0, "good": 0.2})
     assert board.winner == "good"
+
+
+def test_few_hits_on_objects_of_one_size_may_be_luck():
+    """Marks and chance without spread: two hits in two images happen to one random map in sixteen."""
+    for count, winner in ((2, None), (3, None), (12, "good")):
+        hits = [[0.0] * count, [0.0] * count, [1.0] * count]
+        board = leaderboard(made_up(hits, chance=0.25, judge="pointing_game"))
+        assert board.winner == board.verdict("pointing_game").winner == winner
 
 
 def test_faithfulness_says_nothing_where_the_image_hardly_matters():

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from archaeology.core.errors import SelfCheckError
 from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.evaluate.edited import answers, filled_with, probability
 from archaeology.evaluate.fill import fill_of
@@ -174,7 +175,7 @@ def applicable(
         explanations.get(name)
         try:
             explain_all({name: parameters}, specimen, trial.images, trial.target)
-        except ValueError as error:
+        except (ValueError, SelfCheckError) as error:
             missing[name] = str(error)
         else:
             possible[name] = parameters

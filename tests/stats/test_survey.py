@@ -6,7 +6,6 @@ import torch
 from scipy import stats as distributions
 from tests.ablate import small_models as small
 
-from archaeology.capture.attention import Attention
 from archaeology.capture.record import capture
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.specimen import Specimen
@@ -73,14 +72,14 @@ def test_cuts_do_not_matter(monkeypatch):
     specimen, images = small.timm_vit(), small.images(5)
     whole = survey_heads(specimen, images).table()
     seen = []
-    pattern = Attention.pattern
+    rows_of = layer.LayerView.rows
 
-    def spy(self, rows=None):
-        made = pattern(self, rows)
-        seen.append(made.numel())
+    def spy(self, span):
+        made = rows_of(self, span)
+        seen.append(made.pattern.numel())
         return made
 
-    monkeypatch.setattr(Attention, "pattern", spy)
+    monkeypatch.setattr(layer.LayerView, "rows", spy)
     monkeypatch.setattr(survey, "PIXELS_PER_PASS", 2 * 6 * 9)
     monkeypatch.setattr(layer, "WEIGHTS_PER_CHUNK", 100)
     pieces = survey_heads(specimen, [images[:1], images[1:]]).table()

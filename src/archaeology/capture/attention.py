@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +19,29 @@ Route = Literal["sdpa", "softmax", "mechanism"]
 Rows = Tensor | slice | None
 
 FEW_QUERIES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What a pattern is made of where nothing else goes into it: `softmax(scale * query @ key^T)`, no mask, no bias.
+
+    Scores tell logarithms of weights without taking any: `log p = score - log(sum of exp(scores))`.
+
+    Attributes:
+        query: Queries; float32 for models in half precision.
+        key: Keys, repeated for the heads that share them; likewise.
+        scale: Factor of the scores.
+    """
+
+    query: Float[Tensor, "batch head query dim"]
+    key: Float[Tensor, "batch head key dim"]
+    scale: float
+
+    @torch.no_grad()
+    def scores(self, rows: slice) -> Float[Tensor, "batch head row key"]:
+        """`scale * query @ key^T` of some queries; the softmax over keys is the pattern."""
+        with torch.autocast(self.query.device.type, enabled=False):
+            return (self.query[:, :, rows] * self.scale) @ self.key.transpose(-2, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +70,7 @@ class Attention:
     compute_pattern: Callable[[Rows], Tensor] = field(repr=False)
     compute_value: Callable[[], Tensor] = field(repr=False)
     compute_output: Callable[[], Tensor] = field(repr=False)
+    compute_factors: Callable[[], Factors | None] = field(repr=False)
 
     def pattern(self, rows: Rows = None) -> Float[Tensor, "batch head query key"]:
         """How much each query attends to each key, computed now; float32 for models in half precision.
@@ -62,6 +87,15 @@ class Attention:
     def value(self) -> Float[Tensor, "batch head key dim"]:
         """What the pattern averages; repeated where heads share it."""
         return self.compute_value()
+
+    @property
+    def factors(self) -> Factors | None:
+        """Queries, keys and scale; None where the route hides them or the pattern is not theirs alone.
+
+        So on the softmax route, for mechanisms of ours, with a mask or a bias, and where the pattern was
+        materialised or edited.
+        """
+        return self.compute_factors()
 
     @property
     def output(self) -> Float[Tensor, "batch head query dim"]:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from archaeology.capture.attention import Route, Rows
+from archaeology.capture.attention import Factors, Route, Rows
 from archaeology.capture.contraction import Contraction
 
 
@@ -38,6 +38,10 @@ class Call(Protocol):
 
     def value(self) -> Tensor:
         """The values, in our order."""
+        ...
+
+    def factors(self) -> Factors | None:
+        """Queries, keys and scale, in our order and at least float32, where they alone make the pattern."""
         ...
 
     def as_is(self) -> Tensor:

@@ -99,9 +99,8 @@ class Contraction:
 
     def _gather(self, tensor: Tensor, axes: str, third: str, fourth: str) -> Tensor:
         axes = axes[len(axes) - tensor.ndim :]  # broadcasting adds the leading axes that are missing
-        rows = prod(
-            tensor.shape[axes.index(letter)] for letter in third
-        )  # fewer than all where only some are asked
+        # Fewer rows than all where only some are asked; keys may have other features than values.
+        rows, last = (prod(tensor.shape[axes.index(letter)] for letter in part) for part in (third, fourth))
         wanted = self.batch + self.head + third + fourth
         for letter in wanted:
             if letter not in axes:
@@ -109,7 +108,7 @@ class Contraction:
         tensor = tensor.permute([axes.index(letter) for letter in wanted])
         spread = [self.sizes[letter] for letter in self.batch + self.head]
         tensor = tensor.expand(spread + list(tensor.shape[len(spread) :]))
-        return tensor.reshape(self.shape[0], self.num_heads, rows, self._size(fourth))
+        return tensor.reshape(self.shape[0], self.num_heads, rows, last)
 
     def _scatter(self, tensor: Tensor, axes: str, last: str) -> Tensor:
         made = self.batch + self.head + last

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from archaeology.capture.attention import Route, Rows
+from archaeology.capture.attention import Factors, Route, Rows
 from archaeology.capture.calls import exact
 from archaeology.capture.contraction import Contraction, Hints, contraction, letter_sizes, matmul_axes
 
@@ -47,6 +47,13 @@ class FusedCall:
     def value(self) -> Float[Tensor, "batch head key dim"]:
         """The values, repeated for the heads that share them."""
         return self.axes.value_of(self.value_tensor)
+
+    def factors(self) -> Factors | None:
+        """Queries and keys; None where a mask says more than they do."""
+        if self.mask is not None or self.is_causal:
+            return None
+        query, key = self.axes.output_of(exact(self.query)), self.axes.value_of(exact(self.key))
+        return Factors(query, key, self.scale)
 
     @property
     def device(self) -> torch.device:

@@ -254,6 +254,7 @@ class _Interceptor(TorchFunctionMode):
             compute_pattern=read,
             compute_value=call.value,
             compute_output=lambda: axes.output_of(product()),
+            compute_factors=call.factors if pattern is None else lambda: None,
         )
         with _own_work():
             self.on_attention(event)

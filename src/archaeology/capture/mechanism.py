@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.attention.mechanism import Mechanism
-from archaeology.capture.attention import Route, Rows
+from archaeology.capture.attention import Factors, Route, Rows
 from archaeology.capture.calls import exact
 from archaeology.capture.contraction import Contraction
 
@@ -40,6 +40,10 @@ class MechanismCall:
     def value(self) -> Float[Tensor, "batch head key dim"]:
         """The values, repeated for the heads that share them."""
         return self.value_tensor
+
+    def factors(self) -> Factors | None:
+        """The mechanism alone knows what it makes of queries and keys."""
+        return None
 
     @property
     def device(self) -> torch.device:

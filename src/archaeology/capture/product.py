@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from archaeology.capture.attention import Route, Rows
+from archaeology.capture.attention import Factors, Route, Rows
 from archaeology.capture.calls import exact
 from archaeology.capture.contraction import (
     Contraction,
@@ -40,6 +40,10 @@ class ProductCall:
     def value(self) -> Float[Tensor, "batch head key dim"]:
         """The other operand."""
         return self.axes.value_of(self.operands[1 - self.position])
+
+    def factors(self) -> Factors | None:
+        """Queries and keys were multiplied before anybody looked."""
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -4,7 +4,7 @@ A statistic of rows asks what one query looks at; a statistic of columns asks wh
 survey adds columns up while it goes through the rows, so the pattern never exists at once for these either.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +72,11 @@ class ColumnSums:
         return Columns(self.total / self.count, layout)
 
 
-def column_values(columns: Columns, num_images: int) -> Float[np.ndarray, "image head statistic"]:
-    """Every registered statistic of columns, the mean over an image's windows where it has several."""
-    found = [column_statistics.get(name).of_columns(columns) for name in column_statistics]
+def column_values(
+    columns: Columns, num_images: int, names: Sequence[str] | None = None
+) -> Float[np.ndarray, "image head statistic"]:
+    """The statistics of columns called `names`, or all; the mean over an image's windows where it has several."""
+    chosen = column_statistics if names is None else names
+    found = [column_statistics.get(name).of_columns(columns) for name in chosen]
     stacked = torch.stack(found, dim=-1).unflatten(0, (num_images, -1))
     return stacked.nanmean(dim=1).cpu().numpy()

@@ -6,11 +6,12 @@ the pattern never exists at once.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
 
-from archaeology.capture.attention import Attention
+from archaeology.capture.attention import Attention, Factors
 from archaeology.specimens.layout import TokenLayout
 from archaeology.stats.rows import Rows
 
@@ -45,14 +46,20 @@ class LayerView:
         """The first query that is a patch; all queries count where they are no tokens of the image."""
         return self.layout.num_prefix if self.layout is not None and self.attention.kind == "token" else 0
 
+    @cached_property
+    def factors(self) -> Factors | None:
+        """What the pattern is made of, where it is known."""
+        return self.attention.factors
+
     def rows(self, span: slice) -> Rows:
         """The rows of some queries, with negative weights (after talking heads) taken as none."""
-        pattern = self.attention.pattern(span)
+        scores = None if self.factors is None else self.factors.scores(span)
+        pattern = self.attention.pattern(span) if scores is None else scores.softmax(dim=-1)
         if not self.attention.normalised:
             pattern = pattern.clamp(min=0)
         index = torch.arange(span.start, span.stop)
         places = index if self.attention.kind == "token" else torch.full_like(index, -1)
-        return Rows(pattern, places, self.layout, self.patch_size)
+        return Rows(pattern, places, self.layout, self.patch_size, scores)
 
     def spans(self) -> Iterator[slice]:
         """The queries that count, as many at a time as fit into a cache."""

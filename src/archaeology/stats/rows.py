@@ -31,17 +31,24 @@ class Rows:
         layout: Where the keys lie in the image, or None where they are not the image's tokens in order
             (windows, channels), so that nothing about places can be said.
         patch_size: Height and width of a patch, in pixels.
+        scores: What the pattern is the softmax of, where that is known: `log p` without a logarithm.
     """
 
     pattern: Pattern
     queries: Int[Tensor, " query"]
     layout: TokenLayout | None
     patch_size: tuple[float, float]
+    scores: Float[Tensor, "batch head query key"] | None = None
 
     @cached_property
     def total(self) -> PerRow:
         """The sum of each row, which every statistic divides by; made once."""
         return self.pattern.sum(dim=-1)
+
+    @cached_property
+    def strongest(self) -> PerRow:
+        """The largest weight of each row; made once."""
+        return self.pattern.amax(dim=-1)
 
     @cached_property
     def sums_to_one(self) -> bool:
@@ -59,9 +66,9 @@ class Rows:
         return centred if bool(known.all()) else centred.mul_(known[..., None])
 
     def only(self, index: Int[Tensor, " some"]) -> "Rows":
-        """Some of these rows, by their number among them."""
+        """Some of these rows, by their number among them; without scores."""
         pattern = self.pattern[:, :, index.to(self.pattern.device)]
-        return replace(self, pattern=pattern, queries=self.queries[index])
+        return replace(self, pattern=pattern, queries=self.queries[index], scores=None)
 
 
 def shares(rows: Rows) -> tuple[PerRow, Bool[Tensor, "batch head query"]]:

@@ -46,7 +46,7 @@ statistics.register("participation")(
     Statistic(lambda rows: participation(rows.pattern), "participation ratio: effective keys / keys")
 )
 statistics.register("largest_weight")(
-    Statistic(lambda rows: largest_weight(rows.pattern), "largest attention weight")
+    Statistic(lambda rows: rows.strongest / rows.total, "largest attention weight")
 )
 statistics.register("gini")(
     Statistic(lambda rows: gini(rows.pattern), "Gini coefficient, on sampled rows", sampled=True)

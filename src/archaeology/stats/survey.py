@@ -22,6 +22,7 @@ from torch import Tensor
 from archaeology.capture.attention import Attention
 from archaeology.capture.hidden import why_nothing
 from archaeology.capture.interceptor import intercepted
+from archaeology.core.registry import unknown_name
 from archaeology.core.seeding import torch_generator
 from archaeology.core.shapes import Image, PixelImage
 from archaeology.specimens.specimen import Specimen
@@ -69,21 +70,29 @@ class HeadSurvey:
         return table
 
 
-def survey_heads(specimen: Specimen, batches: Iterable[Tensor] | Tensor, *, seed: int = 0) -> HeadSurvey:
-    """Every registered statistic of every head over a data set, in constant memory.
+def survey_heads(
+    specimen: Specimen,
+    batches: Iterable[Tensor] | Tensor,
+    *,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> HeadSurvey:
+    """Statistics of every head over a data set, in constant memory.
 
     Args:
         specimen: A model with attention.
         batches: Batches of images in [0, 1] or 8 bit, of any size, or one tensor of images.
+        names: Which statistics; all registered ones if None. What none of them needs is not computed.
         seed: Chooses the rows on which costly statistics are sampled.
 
     Raises:
-        ValueError: If there is no image.
+        ValueError: If there is no image or no statistic.
+        UnknownNameError: If there is no statistic of a name; the message suggests the nearest.
         SelfCheckError: If the model has no attention that can be seen; says why.
     """
     total: HeadSums | None = None
     for images in [batches] if isinstance(batches, Tensor) else batches:
-        sums = sum_heads(specimen, images, seed=seed)
+        sums = sum_heads(specimen, images, names=names, seed=seed)
         total = sums if total is None else total + sums
     if total is None:
         raise ValueError("survey_heads needs at least one batch of images, but got none.")
@@ -91,16 +100,20 @@ def survey_heads(specimen: Specimen, batches: Iterable[Tensor] | Tensor, *, seed
 
 
 @torch.no_grad()
-def sum_heads(specimen: Specimen, images: PixelImage | Image, *, seed: int = 0) -> HeadSums:
+def sum_heads(
+    specimen: Specimen, images: PixelImage | Image, *, names: Sequence[str] | None = None, seed: int = 0
+) -> HeadSums:
     """The sums of a survey over some images, to be added to those of others.
 
     Raises:
-        ValueError: If there is no image.
+        ValueError: If there is no image or no statistic.
+        UnknownNameError: If there is no statistic of a name; the message suggests the nearest.
         SelfCheckError: If the model has no attention that can be seen; says why.
     """
     if len(images) == 0:
         raise ValueError("survey_heads needs at least one image in every batch, but got an empty batch.")
-    parts = [_sums_of_pass(specimen, part, seed) for part in images.split(images_per_pass(specimen))]
+    chosen = statistic_names(names)
+    parts = [_sums_of_pass(specimen, part, chosen, seed) for part in images.split(images_per_pass(specimen))]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -114,38 +127,61 @@ def images_per_pass(specimen: Specimen) -> int:
     return max(1, budget // (height * width))
 
 
-def statistic_names() -> list[str]:
-    """All registered statistics, of rows and of columns, in the order of a survey."""
-    return [*statistics.names(), *column_statistics.names()]
+def statistic_names(chosen: Sequence[str] | None = None) -> list[str]:
+    """Registered statistics, of rows and then of columns, in the order of a survey: those chosen, or all.
+
+    Raises:
+        ValueError: If none is chosen.
+        UnknownNameError: If there is no statistic of a name; the message suggests the nearest.
+    """
+    known = [*statistics.names(), *column_statistics.names()]
+    if chosen is None:
+        return known
+    for name in chosen:
+        if name not in known:
+            raise unknown_name("statistic", name, known)
+    if not chosen:
+        raise ValueError(f"names must hold at least one of {', '.join(known)}, but got none.")
+    return [name for name in known if name in chosen]
 
 
 class LayerValues:
-    """Every registered statistic of one layer, and what others watch meanwhile.
+    """Statistics of one layer, and what others watch meanwhile.
 
     Attributes:
         view: The layer.
         columns: What each key receives; None where queries are few or others than the keys (pools, cross-attention)
-            or the keys are no tokens, so that no key can be a sink.
+            or the keys are no tokens, so that no key can be a sink; also where no statistic asks.
     """
 
-    def __init__(self, view: LayerView, generator: torch.Generator, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(
+        self,
+        view: LayerView,
+        generator: torch.Generator,
+        watchers: Sequence[Watcher] = (),
+        names: Sequence[str] | None = None,
+    ) -> None:
         """Walks through the layer once; `generator` draws the rows on which costly statistics are sampled."""
         self.view = view
-        self._means = RowMeans(view, generator)
-        sums = ColumnSums() if view.attention.kind in ("token", "window") else None
+        chosen = statistic_names(names)
+        self._of_columns = [name for name in chosen if name in column_statistics]
+        self._means = RowMeans(view, generator, [name for name in chosen if name in statistics])
+        sums = ColumnSums() if self._of_columns and view.attention.kind in ("token", "window") else None
         walk(view, [self._means, *([] if sums is None else [sums]), *watchers])
         self.columns = None if sums is None else sums.columns(view.layout)
 
     def per_image(self, num_images: int) -> Float[np.ndarray, "image head statistic"]:
         """The statistics, in the order of `statistic_names`."""
         of_rows = self._means.per_image(num_images)
-        of_columns = np.full((*of_rows.shape[:2], len(column_statistics)), np.nan)
+        of_columns = np.full((*of_rows.shape[:2], len(self._of_columns)), np.nan)
         if self.columns is not None:
-            of_columns = column_values(self.columns, num_images)
+            of_columns = column_values(self.columns, num_images, self._of_columns)
         return np.concatenate([of_rows, of_columns], axis=2)
 
 
-def _sums_of_pass(specimen: Specimen, images: PixelImage | Image, seed: int) -> HeadSums:
+def _sums_of_pass(
+    specimen: Specimen, images: PixelImage | Image, names: Sequence[str], seed: int
+) -> HeadSums:
     modules: list[str] = []
     values: list[Float[np.ndarray, "image head statistic"]] = []
 
@@ -153,10 +189,10 @@ def _sums_of_pass(specimen: Specimen, images: PixelImage | Image, seed: int) -> 
         modules.append(attention.module)
         view = view_of(attention, specimen.layout, specimen.image_size)
         generator = torch_generator(seed, "sampled rows", attention.index)
-        values.append(LayerValues(view, generator).per_image(len(images)))
+        values.append(LayerValues(view, generator, names=names).per_image(len(images)))
 
     with intercepted(specimen.model, look):
         specimen.predict(images)
     if not values:
         raise why_nothing(specimen, images)
-    return HeadSums.of_images(modules, statistic_names(), values)
+    return HeadSums.of_images(modules, names, values)

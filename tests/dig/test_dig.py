@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import archaeology as arc
+from archaeology.core.storage import write_json
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.estimate import estimate
@@ -151,7 +152,7 @@ def test_every_head_has_a_label_and_a_verdict(finished):
 def test_a_model_too_large_to_judge_unasked_is_not_judged(tiny):
     config = DigConfig(**tiny, data="cue_conflict")
     small = arc.load(tiny["vit"], device="cpu")
-    assert judging_count(config, small, available=1000) == 60
+    assert judging_count(config, small, available=1000) == 24
     assert judging_count(config, small, available=5) == 5
     large = replace(
         small, model=torch.nn.Linear(20_000, 5_000), layout=replace(small.layout, rows=14, columns=14)
@@ -178,6 +179,27 @@ def test_the_same_dig_again_is_read_not_made(finished, tiny):
 def test_another_dig_in_the_same_folder_is_refused(finished, tiny):
     with pytest.raises(ValueError, match=r"holds a dig with other settings \(images was 30 and is 31\)"):
         arc.dig(**tiny, data="cue_conflict", out=finished.path, **{**SMALL, "images": 31})
+
+
+def test_a_finished_dig_of_other_weights_of_that_name_is_refused(tiny, tmp_path):
+    vit = arc.load(tiny["vit"], device="cpu")
+    source = arc.open_source("cue_conflict", split="random")
+    names = {"vit": vit.name, "cnn": tiny["cnn"], "data": source.name}
+    claimed_folder(DigConfig(**names, out=tmp_path / "run", **SMALL))
+    models = {"vit": vit.describe(), "cnn": {"fingerprint": "any"}}
+    facts = {"models": models, "data": {"fingerprint": source.fingerprint}}
+    write_json(tmp_path / "run" / "run.json", {"schema_version": 1, "status": "complete", **facts})
+
+    def again(data=source):
+        return arc.dig(vit=vit, cnn=tiny["cnn"], data=data, out=tmp_path / "run", **SMALL)
+
+    assert again().path == tmp_path / "run"
+    with pytest.raises(ValueError, match=r"of another 'cue_conflict'.*choose another out"):
+        again(arc.open_source("cue_conflict", split="conflict"))
+    with torch.no_grad():
+        vit.model.head.weight.add_(1)
+    with pytest.raises(ValueError, match=r"must be of the same vit, but .*choose another out"):
+        again()
 
 
 def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):

@@ -57,7 +57,7 @@ def dig(
         The finished run directory; `write_report` makes its report.
 
     Raises:
-        ValueError: If an option, a name or the data does not fit; says which and what to do.
+        ValueError: If an option, a name or the data does not fit, or `out` holds a dig of others; says what to do.
         SelfCheckError: If the transformer's attention cannot be captured exactly.
     """
     names = {
@@ -79,7 +79,9 @@ def dig_config(
     """The dig that `config` describes, with things already loaded in place of their names where given."""
     folder = claimed_folder(config)
     if (folder / "run.json").is_file():
-        return RunDirectory(folder)
+        finished = RunDirectory(folder)
+        _check_same(finished, {"vit": vit, "cnn": cnn, "data": data})
+        return finished
     with _threads(config.threads):
         site = Site(folder, config, Log(folder / "log.txt"))
         specimens = {
@@ -131,6 +133,24 @@ def claimed_folder(config: DigConfig) -> Path:
     else:
         write_json(marker, config.model_dump(mode="json"))
     return folder
+
+
+def _check_same(finished: RunDirectory, given: dict[str, "str | Specimen | ImageSource | None"]) -> None:
+    """Refuse to pass a finished dig off as one of other things under the same name, where the things are at hand.
+
+    Raises:
+        ValueError: If weights or data are others.
+    """
+    described = {**finished.run["models"], "data": finished.run["data"]}
+    for role, thing in given.items():
+        if thing is None or isinstance(thing, str):
+            continue
+        mark = thing.fingerprint() if isinstance(thing, Specimen) else thing.fingerprint
+        if mark != described[role]["fingerprint"]:
+            raise ValueError(
+                f"a finished dig must be of the same {role}, but {finished.path} is of another {thing.name!r} "
+                f"(fingerprint {described[role]['fingerprint'][:8]}, now {mark[:8]}); choose another out."
+            )
 
 
 @dataclass

@@ -23,13 +23,13 @@ from archaeology.specimens.specimen import Specimen
 
 # What judging may cost where nobody says how many images to take, in multiply-adds: minutes on two CPU cores.
 BUDGET = {"cpu": 3e12, "cuda": 3e14}
-PASSES_OF_A_METHOD = (
-    100  # of the model, for one image and all judges; edited images are shared between judges
-)
-FEWEST, MOST = 8, 60
-CHUNK = 10
-# Draws every map anew with a wholly randomized model: one explanation more for each, which the first chunk pays.
-ONLY_WHOLE = {"randomization": {"only_whole": True}}
+# Passes of the model for one image, one method and all judges; edited images are shared between judges.
+PASSES_OF_A_METHOD = 100
+FEWEST, MOST = 8, 24
+CHUNK = 8
+# Judges that have every map drawn anew, of a randomized model or of noisy images, see the first chunk only.
+DRAWN_ANEW = ("sanity", "robustness")
+PARAMETERS: Mapping[str, Mapping[str, object]] = {"randomization": {"only_whole": True}}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Judged:
 
 
 def judging_count(config: DigConfig, specimen: Specimen, *, available: int) -> int:
-    """How many images to judge on: as asked, else what the budget allows, at most 60; 0 below 8.
+    """How many images to judge on: as asked, else what the budget allows, at most 24; 0 below 8.
 
     A pass costs about a multiply-add for each weight and token (or place of a CNN's last map).
     """
@@ -73,11 +73,11 @@ def judge_methods(
     """Every method that the model allows, marked by every judge that the images allow, on the class it predicts."""
     count = judging_count(config, specimen, available=len(images))
     if count < 2:
-        return Judged(None, _why_not(config))
+        return Judged(None, _why_not(config, len(images)))
     chosen = images.only(images.spread(count, config.seed))
     decoded = chosen.decoded
     truth = decoded.masks is not None or decoded.boxes is not None
-    by = {name: ONLY_WHOLE.get(name, {}) for name in judges if truth or judges.get(name).kind != "truth"}
+    asked = {name: PARAMETERS.get(name, {}) for name in judges if truth or judges.get(name).kind != "truth"}
     known = sha256_of(
         *(b"" if array is None else array.tobytes() for array in (decoded.boxes, decoded.masks))
     )
@@ -87,17 +87,21 @@ def judge_methods(
         boxes = None
         if masks is None and decoded.boxes is not None:
             boxes = torch.from_numpy(np.array(decoded.boxes[some]))
+        of_some = {name: by for name, by in asked.items() if judges.get(name).kind not in DRAWN_ANEW}
+        by = asked if some.start == 0 else of_some
         sheet = mark_all(specimen, batch, masks=masks, boxes=boxes, by=by, at_once=CHUNK, seed=config.seed)
         return sheet.arrays()
 
     few = Images(chosen.decoded, chosen.hashes, min(CHUNK, chosen.chunk))
-    ingredients = (fingerprint, str(config.seed), *explanations, repr(by), known)
+    ingredients = (fingerprint, str(config.seed), *explanations, repr(asked), known)
     found = each_chunk(f"judge-{role}", few, parts, ingredients, of_chunk)
     sheet = Sheet.joined([Sheet.from_arrays(part) for part in found])
     return Judged(leaderboard(sheet, seed=config.seed))
 
 
-def _why_not(config: DigConfig) -> str:
+def _why_not(config: DigConfig, available: int) -> str:
+    if available < 2:
+        return f"there was only {available} image, and judging needs at least 2"
     if config.judge_images is not None:
         return f"judge_images was {config.judge_images}, and judging needs at least 2 images"
     return (

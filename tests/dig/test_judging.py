@@ -74,5 +74,14 @@ def test_marks_are_found_again_for_the_same_truth_only(judge):
 
 def test_marks_of_judges_called_otherwise_are_others(judge, monkeypatch):
     assert judge() == COUNT
-    monkeypatch.setattr(judging, "ONLY_WHOLE", {"randomization": {"only_whole": False}})
+    monkeypatch.setattr(judging, "PARAMETERS", {"randomization": {"only_whole": False}})
     assert judge() == 2 * COUNT
+
+
+def test_one_image_is_too_few_whatever_the_model_costs(tiny, tmp_path):
+    specimen = arc.load(tiny["vit"], device="cpu")
+    images = Images.of(decoded(), COUNT).only([0])
+    for asked in (None, 5):
+        config = DigConfig(judge_images=asked)
+        judged = judging.judge_methods("vit", specimen, "print", images, Parts(tmp_path), config)
+        assert judged.reason == "there was only 1 image, and judging needs at least 2"

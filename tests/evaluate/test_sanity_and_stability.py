@@ -123,3 +123,9 @@ def test_noise_must_be_some(trial):
         mark("stability", trial, explained("random", trial), radius=0.0)
     with pytest.raises(ValueError, match="samples at least 1"):
         mark("stability", trial, explained("random", trial), samples=0)
+
+
+def test_one_image_decides_nothing_about_sanity():
+    for score in (0.1, 1.0):
+        assert sanity_of(torch.tensor([score, torch.nan])).verdict == "undecided"
+    assert sanity_of(torch.tensor([0.1, 0.1])).verdict == "fails"

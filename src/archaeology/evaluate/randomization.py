@@ -30,7 +30,8 @@ class Sanity:
 
     Attributes:
         alike: Mean rank correlation with the map of the wholly randomized model, with its interval.
-        verdict: "fails" if the interval lies above `limit`, "passes" if below, else "undecided".
+        verdict: "fails" if the interval lies above `limit`, "passes" if below, else, and on a single image, whose
+            interval has no width, "undecided".
         limit: From which on maps count as alike.
     """
 
@@ -98,4 +99,5 @@ def sanity_of(score: Float[Tensor, " image"], *, limit: float = ALIKE, seed: int
         )
     alike = bootstrap_mean(found, seed=seed)
     verdict = "fails" if alike.low > limit else "passes" if alike.high < limit else "undecided"
+    verdict = "undecided" if len(found) < 2 else verdict
     return Sanity(alike, verdict, limit)

@@ -89,7 +89,7 @@ def test_images_without_box_or_with_one_that_covers_everything_are_left_out_and_
         marks = mark(judge, trial, cases.scattered(4))
         assert marks.judged.tolist() == [True, False, False, False]
         counted = {reason: int(which.sum()) for reason, which in marks.left_out.items()}
-        assert counted == {"no box or mask": 1, "object covers 90% or more": 2}
+        assert counted == {"no box or mask": 1, "object covers 50% or more": 2}
         assert mark(judge, trial, cases.scattered(4), too_large=0.95).judged.tolist() == [
             True,
             False,

@@ -14,13 +14,14 @@ from archaeology.explain.explanation import Explanation
 
 
 @judge_of("truth", "mass_inside", counts=True)
-def mass_inside(trial: Trial, explanation: Explanation, *, too_large: float = 0.9) -> Marks:
+def mass_inside(trial: Trial, explanation: Explanation, *, too_large: float = 0.5) -> Marks:
     """Share of the map on the object over the object's share of the image; 1 is chance.
 
     Args:
         trial: With masks or boxes.
         explanation: Its heat map; one without evidence counts as even.
-        too_large: An object that covers this share of the image or more cannot be missed: the image is left out.
+        too_large: An object that covers this share of the image or more can hardly be missed: the image is left out,
+            also because a t-test on few images takes such hits for more than luck.
 
     Raises:
         ValueError: If the trial knows no truth, or `too_large` is not between 0 and 1.

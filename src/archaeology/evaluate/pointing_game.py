@@ -13,13 +13,14 @@ from archaeology.explain.explanation import Explanation
 
 
 @judge_of("truth", "pointing_game", counts=True)
-def pointing_game(trial: Trial, explanation: Explanation, *, too_large: float = 0.9) -> Marks:
+def pointing_game(trial: Trial, explanation: Explanation, *, too_large: float = 0.5) -> Marks:
     """Share of the map's highest patches that the object covers, 0 to 1; chance is the object's share of the image.
 
     Args:
         trial: With masks or boxes.
         explanation: Where the highest values lie.
-        too_large: An object that covers this share of the image or more cannot be missed: the image is left out.
+        too_large: An object that covers this share of the image or more can hardly be missed: the image is left out,
+            also because a t-test on few images takes such hits for more than luck.
 
     Raises:
         ValueError: If the trial knows no truth, or `too_large` is not between 0 and 1.

@@ -19,5 +19,6 @@ from archaeology.recipes.swin_cifar10 import swin_cifar10 as swin_cifar10
 from archaeology.recipes.vit_base import vit_base_food101 as vit_base_food101
 from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled as vit_cifar10_distilled
+from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled_hard as vit_cifar10_distilled_hard
 from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict
 from archaeology.recipes.vit_tiny_imagenet20 import vit_tiny_imagenet20 as vit_tiny_imagenet20

@@ -11,7 +11,13 @@ EPOCHS = 6
 
 @recipes.register("vit_cifar10_distilled")
 def vit_cifar10_distilled() -> Recipe:
-    """The label teaches the class token, the CNN's answer the distillation token; 6 epochs."""
+    """The label teaches the class token, the CNN's softened probabilities the distillation token; 6 epochs."""
+    return _deit("soft", TEACHER)
+
+
+@recipes.register("vit_cifar10_distilled_hard")
+def vit_cifar10_distilled_hard() -> Recipe:
+    """The same with the CNN's answer as a second label, as DeiT does it."""
     return _deit("hard", TEACHER)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from archaeology.capture.suffix import Unit
+from archaeology.core.errors import MlpNotFoundError
 
 
 def feed_forwards(
@@ -35,7 +36,7 @@ def feed_forwards(
             )
         return tuple(given)
     if not units:
-        raise ValueError(
+        raise MlpNotFoundError(
             "MLPs are found inside blocks that each hold one attention, but this model has no such blocks; "
             "ablate its heads or its attention layers only."
         )
@@ -53,7 +54,7 @@ def _of_unit(model: nn.Module, unit: Unit) -> str:
         if wide_out == narrow_in and narrow_out == wide_in < wide_out:
             return in_turn[-1]
     met = ", ".join(several or in_turn) or "none"
-    raise ValueError(
+    raise MlpNotFoundError(
         f"It cannot be told which module of {unit.path} is its MLP: candidates after its attention are {met}; name "
         "them yourself, mlps=(path, ...), one for each block."
     )

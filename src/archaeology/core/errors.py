@@ -19,6 +19,10 @@ class MissingExtraError(ImportError):
         )
 
 
+class MlpNotFoundError(ValueError):
+    """A model whose MLPs cannot be told apart; the message names the block."""
+
+
 class BadImageError(ValueError):
     """An image that cannot be decoded; the message names its path."""
 

@@ -15,6 +15,7 @@ from archaeology.ablate.layers import LayerAblation, ablate_layers
 from archaeology.ablate.means import mean_head_outputs
 from archaeology.ablate.pruning import PruningCurve, PruningOrder, pruning_curve
 from archaeology.ablate.result import HeadAblation, joined
+from archaeology.core.errors import MlpNotFoundError
 from archaeology.core.storage import sha256_of
 from archaeology.dig.config import DigConfig
 from archaeology.dig.labels import ClassMatch
@@ -160,7 +161,7 @@ def ablate_parts(
         images, labels = subject.tensors()
         try:
             return ablate_layers(vit, images, labels, seed=seed).arrays()
-        except ValueError:  # names the block whose MLP cannot be told apart
+        except MlpNotFoundError:
             return ablate_layers(vit, images, labels, seed=seed, with_mlps=False).arrays()
 
     key = (fingerprint, subject.key, subject.images.key(slice(0, len(subject.images))))

@@ -7,7 +7,6 @@ number for a fraction of the work, and whole batches at once. What a token reads
 R) is left out, so that a readout by the mean of the patches has no floor under its map; no class token is concerned.
 """
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

@@ -114,6 +114,13 @@ def test_all_at_once_is_one_by_one(specimen):
         )
 
 
+def test_what_reads_attention_is_not_asked_of_a_model_without(method, specimen):
+    convolutional = replace(specimen, kind="convolutional")
+    if explanations.get(method).needs_attention:
+        with pytest.raises(ValueError, match=f"{method} reads attention, but .* use grad_cam"):
+            explained(method, convolutional)
+
+
 def test_without_a_target_the_predicted_class_is_explained(specimen):
     explanation = explain_images("grad_cam", specimen, small.images(5))
     assert explanation.target is not None

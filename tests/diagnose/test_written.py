@@ -32,7 +32,7 @@ def test_a_good_run_has_nothing(tmp_path):
     assert "no epoch ended" in report.note
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*-seed*.json")), ids=lambda path: path.stem)
 def test_the_trainings_of_the_bundled_specimens_have_nothing(path, tmp_path):
     record = json.loads(path.read_text())
     lines = record.pop("metrics")

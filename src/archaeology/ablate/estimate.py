@@ -25,7 +25,7 @@ from archaeology.capture.interceptor import intercepted
 from archaeology.core.bootstrap import bootstrap_of
 from archaeology.core.halving import in_halves
 from archaeology.core.intervals import Interval, bootstrap_means
-from archaeology.core.shapes import Image, PixelImage
+from archaeology.core.shapes import Image, OtherImages, PixelImage
 from archaeology.specimens.specimen import Specimen
 
 
@@ -75,7 +75,7 @@ def estimate_heads(
     *,
     replacement: str = "mean",
     means: tuple[Tensor, ...] | None = None,
-    others: Image | PixelImage | None = None,
+    others: OtherImages | None = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> HeadEstimate:

@@ -14,7 +14,7 @@ from torch import Tensor
 from archaeology.ablate.cuts import of_each_head, places_of
 from archaeology.ablate.result import HeadAblation
 from archaeology.ablate.trial import trial_of
-from archaeology.core.shapes import Image, PixelImage
+from archaeology.core.shapes import Image, OtherImages, PixelImage
 from archaeology.specimens.specimen import Specimen
 
 
@@ -25,7 +25,7 @@ def ablate_heads(
     *,
     replacement: str = "mean",
     means: tuple[Tensor, ...] | None = None,
-    others: Image | PixelImage | None = None,
+    others: OtherImages | None = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> HeadAblation:

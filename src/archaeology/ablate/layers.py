@@ -14,7 +14,7 @@ from torch import Tensor
 from archaeology.ablate.cuts import of_each_layer, of_each_mlp
 from archaeology.ablate.effects import DELTA, Rule, effect_rows
 from archaeology.ablate.trial import Outcomes, Trial, trial_of
-from archaeology.core.shapes import Image, PixelImage
+from archaeology.core.shapes import Image, OtherImages, PixelImage
 from archaeology.specimens.specimen import Specimen
 
 PARTS = ("attention", "mlp")
@@ -88,7 +88,7 @@ def ablate_layers(
     labels: Int[Tensor, " label"],
     *,
     replacement: str = "mean",
-    others: Image | PixelImage | None = None,
+    others: OtherImages | None = None,
     seed: int = 0,
     with_mlps: bool = True,
     mlps: Sequence[str] | None = None,

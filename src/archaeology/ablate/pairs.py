@@ -17,7 +17,7 @@ from archaeology.ablate.cuts import of_each_head, of_heads, places_of
 from archaeology.ablate.trial import Trial, trial_of
 from archaeology.core.intervals import bootstrap_means
 from archaeology.core.many import corrected, sign_flip_test
-from archaeology.core.shapes import Image, PixelImage
+from archaeology.core.shapes import Image, OtherImages, PixelImage
 from archaeology.specimens.specimen import Specimen
 
 Place = tuple[int, int]
@@ -93,7 +93,7 @@ def pair_interactions(
     heads: Sequence[Place] | None = None,
     budget: int = 120,
     replacement: str = "mean",
-    others: Image | PixelImage | None = None,
+    others: OtherImages | None = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> PairInteractions:

@@ -23,7 +23,7 @@ from archaeology.capture.outputs import outputs_kept
 from archaeology.core.bootstrap import Intervals, bootstrap_ratios
 from archaeology.core.halving import in_halves
 from archaeology.core.registry import unknown_name
-from archaeology.core.shapes import Image, Label, PixelImage
+from archaeology.core.shapes import Image, Label, OtherImages, PixelImage
 from archaeology.specimens.specimen import Specimen
 
 PARTS = ("heads", "layers", "mlps", "tokens")
@@ -95,7 +95,7 @@ class Patching:
 def patch_activations(
     specimen: Specimen,
     clean: Image | PixelImage,
-    corrupted: Image | PixelImage,
+    corrupted: OtherImages,
     *,
     part: str = "heads",
     target: Label | None = None,

@@ -17,7 +17,7 @@ from archaeology.ablate.stand_ins import StandIns, answers, check_replacement, d
 from archaeology.ablate.sweep import Logits, Sweep, sweep_of
 from archaeology.capture.finite import not_finite
 from archaeology.core.halving import in_halves
-from archaeology.core.shapes import Image, Label, PixelImage
+from archaeology.core.shapes import Image, Label, OtherImages, PixelImage
 from archaeology.specimens.specimen import Specimen
 
 PIXELS_PER_PASS = 16 * 224 * 224
@@ -59,7 +59,7 @@ class Trial:
     images: Image | PixelImage
     labels: Int[Tensor, " image"]
     same: StandIns | None
-    others: Image | PixelImage | None
+    others: OtherImages | None
     at_once: int
     paths: tuple[str, ...] = ()
 
@@ -124,7 +124,7 @@ def trial_of(
     *,
     replacement: str,
     means: Sequence[Tensor] | None = None,
-    others: Image | PixelImage | None = None,
+    others: OtherImages | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     with_mlps: bool = False,

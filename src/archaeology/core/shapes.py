@@ -13,6 +13,7 @@ AXES = {
     "embed": "features of a token",
     "dim": "features of a token inside one head (head_dim)",
     "classes": "what the model tells apart",
+    "other": "things that go with those of another axis",
     "channel": "colour channels of an image, or feature maps of a CNN",
     "height": "pixels, top to bottom",
     "width": "pixels, left to right",
@@ -26,3 +27,5 @@ Label = Int[Tensor, " batch"]
 Logits = Float[Tensor, "batch classes"]
 Pattern = Float[Tensor, "batch head query key"]
 Heatmap = Float[Tensor, "batch row column"]
+# Images that go with `batch` ones, pair by pair: said apart, so that a wrong number gets a message of ours.
+OtherImages = Float[Tensor, "other channel height width"] | UInt8[Tensor, "other channel height width"]

@@ -153,6 +153,12 @@ def explain_all(
     """
     parameters = dict(wanted) if isinstance(wanted, Mapping) else {name: {} for name in wanted}
     methods = {name: explanations.get(name) for name in parameters}
+    for name, method in methods.items():
+        if method.needs_attention and specimen.kind != "transformer":
+            raise ValueError(
+                f"{name} reads attention, but {specimen.name} is {specimen.kind} and has none; use grad_cam, "
+                "or another method that needs none."
+            )
     if target is None:
         target = capture(specimen, images, patterns=False).target
     records: list[tuple[Needs, Record]] = []

@@ -211,7 +211,7 @@ def _can_tell(data: Board) -> Bool[np.ndarray, " method"]:
 
 def _draw_names(figure: "Figure", data: Board, width: float, tall: float) -> None:
     """Names of methods, the band of the winner behind everything."""
-    axes = place(figure, 0, TOP, width, tall)
+    axes = place(figure, 0.0, TOP, width, tall)
     axes.set_xlim(0, width)
     axes.set_ylim(len(data.methods) - 0.5, -0.5)
     axes.axis("off")

@@ -127,13 +127,16 @@ def test_without_a_target_the_predicted_class_is_explained(specimen):
     assert explanation.target.tolist() == specimen.predict(small.images(5)).argmax(1).tolist()
 
 
-def test_an_empty_record_is_an_error_that_helps(of_record, specimen):
-    if explanations.get(of_record).needs == Needs():
-        pytest.skip("needs nothing but the images")
+@pytest.mark.parametrize("name", [name for name in OF_RECORD if explanations.get(name).needs != Needs()])
+def test_an_empty_record_is_an_error_that_helps(name, specimen):
     record = record_for(Needs(patterns=True), specimen, small.images(5), torch.arange(5))
     empty = Record(record.images, record.logits, record.target, record.layout, (), {}, {})
     with pytest.raises(ValueError, match=r"grad_cam|capture"):
-        explain(of_record, empty)
+        explain(name, empty)
+
+
+def test_only_the_floor_needs_nothing_of_a_record():
+    assert [name for name in OF_RECORD if explanations.get(name).needs == Needs()] == ["random"]
 
 
 def test_a_method_that_runs_the_model_is_not_asked_of_a_record(specimen):

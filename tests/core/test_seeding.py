@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from archaeology.core.seeding import derived_seed, numpy_generator, torch_generator
+from archaeology.core.seeding import content_names, derived_seed, numpy_generator, torch_generator
 
 
 def test_derived_seed_never_changes() -> None:
@@ -41,3 +41,13 @@ def test_same_address_same_numbers_and_global_state_untouched() -> None:
 def test_negative_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="seed must be a whole number >= 0, but got seed=-1"):
         torch_generator(-1, "a")
+
+
+def test_an_image_is_named_by_its_pixels_alone() -> None:
+    images = torch.rand(3, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    names = content_names(images)
+    assert len(set(names)) == 3
+    assert content_names(images[1:2].double()) == names[1:2]
+    assert content_names(images.contiguous(memory_format=torch.channels_last)) == names
+    images[2, 0, 0, 0] += 1e-3
+    assert content_names(images)[:2] == names[:2] and content_names(images)[2] != names[2]

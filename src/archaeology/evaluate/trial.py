@@ -16,9 +16,8 @@ from torch import Tensor
 
 from archaeology.capture.record import checked_target, unit_images
 from archaeology.core.halving import in_halves
-from archaeology.core.seeding import torch_generator
+from archaeology.core.seeding import content_names, torch_generator
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
-from archaeology.core.storage import sha256_of
 from archaeology.specimens.specimen import Specimen
 
 SIDE = 8  # patches along each side for a model without patches of its own
@@ -67,13 +66,11 @@ class Trial:
 
     def random(self, purpose: str, *shape: int) -> Float[Tensor, "batch ..."]:
         """Numbers from 0 to 1 that depend on the seed, the purpose and each image's pixels alone."""
-        if "digests" not in self.memo:
-            self.memo["digests"] = [
-                sha256_of(image.detach().cpu().contiguous().numpy().tobytes()) for image in self.images
-            ]
+        if "names" not in self.memo:
+            self.memo["names"] = content_names(self.images)
         drawn = [
-            torch.rand(shape, generator=torch_generator(self.seed, "evaluate", purpose, digest))
-            for digest in self.memo["digests"]
+            torch.rand(shape, generator=torch_generator(self.seed, "evaluate", purpose, name))
+            for name in self.memo["names"]
         ]
         return torch.stack(drawn).to(self.images)
 

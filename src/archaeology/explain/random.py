@@ -4,13 +4,10 @@ Uniform noise from a generator seeded by the image's own values, so that a map d
 are in the batch, or on the model.
 """
 
-import hashlib
-
 import torch
-from torch import Tensor
 
 from archaeology.capture.record import Record
-from archaeology.core.seeding import torch_generator
+from archaeology.core.seeding import content_names, torch_generator
 from archaeology.explain.explanation import Explanation
 from archaeology.explain.method import of_record
 
@@ -34,16 +31,11 @@ def random(record: Record, *, seed: int = 0) -> Explanation:
     grid = (
         (min(NUM_BLOCKS, height), min(NUM_BLOCKS, width)) if layout is None else (layout.rows, layout.columns)
     )
-    maps = [noise(image, grid, seed) for image in record.images]
+    names = content_names(record.images)
+    maps = [torch.rand(grid, generator=torch_generator(seed, "random map", name)) for name in names]
     return Explanation(
         heatmap=torch.stack(maps).to(record.images.device),
         method="random",
         parameters={"seed": seed},
         formula=f"uniform noise in [0, 1) on {grid[0]} x {grid[1]} places, from the image's values and seed {seed}",
     )
-
-
-def noise(image: Tensor, grid: tuple[int, int], seed: int) -> Tensor:
-    """Uniform noise in [0, 1) that belongs to this image, grid and seed."""
-    content = hashlib.sha256(image.float().cpu().contiguous().numpy().tobytes()).hexdigest()
-    return torch.rand(grid, generator=torch_generator(seed, "random map", content))

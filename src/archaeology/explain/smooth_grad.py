@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.core.halving import in_halves
-from archaeology.core.seeding import torch_generator
+from archaeology.core.seeding import content_names, torch_generator
 from archaeology.core.shapes import Image, Label, PixelImage
-from archaeology.core.storage import sha256_of
 from archaeology.explain.asking import Question, question, rows_of
 from archaeology.explain.explanation import Explanation
 from archaeology.explain.method import of_model
@@ -82,7 +81,7 @@ def smooth_grad(
 def smoothed(asked: Question, samples: int, noise: float, seed: int, squared: bool, at_once: int) -> Image:
     """Mean of the gradients, or of their squares, at noisy copies of all images."""
     images = asked.images
-    names = [sha256_of(image.double().cpu().numpy().tobytes()) for image in images]
+    names = content_names(images)
     deviation = noise * (images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3)))
     total = torch.zeros_like(images)
 

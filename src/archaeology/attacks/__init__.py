@@ -1,0 +1,1 @@
+"""Attacks: the smallest changes of an image that change the answer, every success checked again."""

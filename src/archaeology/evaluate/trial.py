@@ -18,9 +18,9 @@ from archaeology.capture.record import checked_target, unit_images
 from archaeology.core.halving import in_halves
 from archaeology.core.seeding import content_names, torch_generator
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
+from archaeology.specimens.layout import cell_of_pixel, patch_grid
 from archaeology.specimens.specimen import Specimen
-
-SIDE = 8  # patches along each side for a model without patches of its own
+from archaeology.stats.scene import inside_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,7 @@ class Trial:
     def patch_of_pixel(self) -> Int[Tensor, "height width"]:
         """Number of the patch that each pixel's centre lies in, row by row."""
         height, width = self.images.shape[-2:]
-        row = ((torch.arange(height) + 0.5) * self.grid[0] / height).long()
-        column = ((torch.arange(width) + 0.5) * self.grid[1] / width).long()
-        return (row[:, None] * self.grid[1] + column).to(self.images.device)
+        return cell_of_pixel((height, width), self.grid).to(self.images.device)
 
     def random(self, purpose: str, *shape: int) -> Float[Tensor, "batch ..."]:
         """Numbers from 0 to 1 that depend on the seed, the purpose and each image's pixels alone."""
@@ -127,16 +125,8 @@ def covered_by(boxes: Tensor, images: Image) -> Float[Tensor, "batch height widt
             f"boxes must be x_min, y_min, x_max, y_max for each of {len(images)} images, "
             f"but got shape {tuple(boxes.shape)}."
         )
-    boxes = boxes.to(images)
-
-    def along(size: int, low: Tensor, high: Tensor) -> Tensor:
-        start = torch.arange(size, device=boxes.device)
-        return torch.minimum(high[:, None], start + 1) - torch.maximum(low[:, None], start)
-
-    height, width = images.shape[-2:]
-    across = along(width, boxes[:, 0], boxes[:, 2]).clamp(min=0)
-    down = along(height, boxes[:, 1], boxes[:, 3]).clamp(min=0)
-    return down[:, :, None] * across[:, None, :]
+    size = (images.shape[2], images.shape[3])
+    return inside_boxes(boxes.to(images.device), size, size).unflatten(1, size).to(images)
 
 
 @torch.no_grad()
@@ -158,9 +148,7 @@ def _checked_masks(masks: Tensor, images: Image) -> Tensor:
 def _checked_grid(grid: tuple[int, int] | None, specimen: Specimen, images: Image) -> tuple[int, int]:
     height, width = images.shape[-2:]
     if grid is None:
-        layout = specimen.layout
-        grid = (SIDE, SIDE) if layout is None else (layout.rows, layout.columns)
-        grid = (min(grid[0], height), min(grid[1], width))
+        grid = patch_grid(specimen.layout, (height, width))
     if not (1 <= grid[0] <= height and 1 <= grid[1] <= width) or grid[0] * grid[1] < 2:
         raise ValueError(
             f"grid must have two patches or more and no more rows and columns than the images of {height}x{width} "

@@ -19,10 +19,9 @@ from archaeology.explain.asking import Question, question, rows_of
 from archaeology.explain.baselines import baseline_image
 from archaeology.explain.explanation import Explanation
 from archaeology.explain.method import of_model
-from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.layout import cell_along, patch_grid
 from archaeology.specimens.specimen import Specimen
 
-WITHOUT_LAYOUT = 8  # patches along each side of an image where the model has none of its own
 MOST_WINDOWS = 16  # along a side, unless asked
 
 
@@ -52,10 +51,8 @@ class Windows:
         return (patch >= first) & (patch < first + self.window)
 
     def covers_pixels(self) -> Bool[Tensor, "window pixel"]:
-        """Which pixels each window covers; borders between patches are rounded to whole pixels."""
-        borders = torch.linspace(0, self.pixels, self.patches + 1, dtype=torch.float64).round()
-        patch = torch.bucketize(torch.arange(self.pixels, dtype=torch.float64), borders[1:], right=True)
-        return self.covers_patches()[:, patch]
+        """Which pixels each window covers: those whose centre lies in one of its patches."""
+        return self.covers_patches()[:, cell_along(self.pixels, self.patches)]
 
 
 @of_model("occlusion")
@@ -92,7 +89,7 @@ def occlusion(
     References:
         `zeiler2014visualizing`. Differs: see the module.
     """
-    rows, columns = grid_of(specimen.layout, (images.shape[2], images.shape[3]))
+    rows, columns = patch_grid(specimen.layout, (images.shape[2], images.shape[3]))
     window = min(rows, columns, ceil(max(rows, columns) / MOST_WINDOWS)) if window is None else window
     stride = window if stride is None else stride
     if not 1 <= window <= min(rows, columns):
@@ -119,12 +116,6 @@ def occlusion(
         attribution=attribution,
         facts={"logit": asked.logit},
     )
-
-
-def grid_of(layout: TokenLayout | None, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of places that can be covered: the model's patches, but none smaller than a pixel."""
-    rows, columns = (layout.rows, layout.columns) if layout else (WITHOUT_LAYOUT, WITHOUT_LAYOUT)
-    return min(rows, size[0]), min(columns, size[1])
 
 
 def falls(

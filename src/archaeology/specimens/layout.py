@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+WITHOUT_LAYOUT = 8  # patches along each side of an image where the model has none of its own
+
 
 @dataclass(frozen=True)
 class TokenLayout:
@@ -65,3 +71,29 @@ class TokenLayout:
                 f"while the layout declares {self.num_prefix} prefix + {self.rows} x {self.columns} patches "
                 f"= {self.num_tokens}; pass layout=TokenLayout(rows=..., columns=..., prefix=(...))."
             )
+
+
+def patch_grid(layout: TokenLayout | None, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of places of an image: the model's patches, or 8 x 8 without, but none smaller than a pixel.
+
+    Args:
+        layout: The model's, None for a model without tokens.
+        size: Height and width of the image in pixels.
+    """
+    rows, columns = (layout.rows, layout.columns) if layout else (WITHOUT_LAYOUT, WITHOUT_LAYOUT)
+    return min(rows, size[0]), min(columns, size[1])
+
+
+def cell_along(pixels: int, cells: int) -> Int[Tensor, " pixel"]:
+    """Which of `cells` equal parts of a side each pixel's centre lies in, also where no border falls between pixels."""
+    return ((torch.arange(pixels, dtype=torch.float64) + 0.5) * cells / pixels).long()
+
+
+def cell_of_pixel(size: tuple[int, int], grid: tuple[int, int]) -> Int[Tensor, "height width"]:
+    """Number of the place that each pixel's centre lies in, row by row.
+
+    Args:
+        size: Height and width of the image in pixels.
+        grid: Rows and columns of places.
+    """
+    return cell_along(size[0], grid[0])[:, None] * grid[1] + cell_along(size[1], grid[1])

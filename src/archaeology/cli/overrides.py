@@ -6,14 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from archaeology.training.config import TrainConfig
 
-DURATIONS = ("budget", "save_every")
+WORDS = ("budget", "save_every", "epsilon", "attack_step_size")  # such as 10m and 8/255
 NOT_FOR_WORDS = ("patch_keep",)  # a table; recipes set it
 
 
 def kind_of(name: str) -> Any:
     """What the option called `name` takes on the command line."""
     annotation = TrainConfig.model_fields[name].annotation
-    if name in DURATIONS:
+    if name in WORDS:
         return str
     if get_origin(annotation) is not Literal and get_args(annotation):  # X | None
         return get_args(annotation)[0]

@@ -1,6 +1,7 @@
 """Experiments: a model, its data, how to train it, and the result it promises; those on one world share a file."""
 
 from archaeology.recipes.convnet_cifar10 import convnet_cifar10 as convnet_cifar10
+from archaeology.recipes.convnet_cifar10_robust import convnet_cifar10_robust as convnet_cifar10_robust
 from archaeology.recipes.convnet_cue_conflict import convnet_cue_conflict as convnet_cue_conflict
 from archaeology.recipes.recipe import Promise as Promise
 from archaeology.recipes.recipe import Recipe as Recipe
@@ -20,5 +21,6 @@ from archaeology.recipes.vit_base import vit_base_food101 as vit_base_food101
 from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled as vit_cifar10_distilled
 from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled_hard as vit_cifar10_distilled_hard
+from archaeology.recipes.vit_cifar10_robust import vit_cifar10_robust as vit_cifar10_robust
 from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict
 from archaeology.recipes.vit_tiny_imagenet20 import vit_tiny_imagenet20 as vit_tiny_imagenet20

@@ -29,7 +29,7 @@ def check_recipe(
         raise ValueError(
             f"one batch is learned by heart from images, but the examples of {name} are made up."
         )
-    plain = {"distill": "none", "mixup": 0.0, "cutmix": 0.0}
+    plain = {"distill": "none", "mixup": 0.0, "cutmix": 0.0, "adversarial": "none"}
     config = TrainConfig.model_validate({**recipe.config.model_dump(), **(overrides or {}), **plain})
     with open_runtime(config.device) as runtime:
         subject = Subject.of(name, recipe, config, RunOptions(data=data, origin=origin), runtime)

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from archaeology.core.intervals import Interval, wilson
 from archaeology.core.provenance import provenance
+from archaeology.core.seeding import torch_generator
 from archaeology.core.storage import sha256_of_file, write_json
 from archaeology.data.cache import DecodedImages
 from archaeology.recipes.folder import DONE, RunOptions, forget_state, tracking
@@ -16,12 +19,15 @@ from archaeology.recipes.recipe import Recipe
 from archaeology.recipes.subject import Subject
 from archaeology.specimens.run import load_run
 from archaeology.specimens.specimen import Specimen
+from archaeology.training.adversarial import PGD_STEP, Adversary
 from archaeology.training.checkpoint import save_checkpoint
 from archaeology.training.config import TrainConfig
 from archaeology.training.loop import train
 from archaeology.training.runtime import Runtime, full_state
 
 NUM_GLANCE = 2_000
+NUM_ATTACKED_GLANCE, NUM_ATTACKED = 500, 1_000
+ATTACK_STEPS_GLANCE, ATTACK_STEPS = 10, 20
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,15 @@ def run_images(
     def after_epoch(epoch: int) -> dict[str, float]:
         save(state=f"unfinished, after {epoch + 1} epochs")
         glances = {"test": subject.test, "train": subject.training}
-        return {
+        numbers = {
             f"{split}_accuracy_glance": accuracy(subject.specimen, images.take(NUM_GLANCE, seed=0)).value
             for split, images in glances.items()
         }
+        if config.adversarial != "none":
+            few = subject.test.take(NUM_ATTACKED_GLANCE, seed=0)
+            reached = robust_accuracy(subject.specimen, few, config.epsilon, ATTACK_STEPS_GLANCE)
+            numbers["robust_accuracy_glance"] = reached.value
+        return numbers
 
     if not (
         out / "config.json"
@@ -80,6 +91,7 @@ def run_images(
             on_progress=subject.on_progress(),
             on_epoch=after_epoch,
             objective=subject.objective(),
+            adversary=subject.adversary(),
             identity={name: fact for name, fact in subject.about.items() if name != "frozen"},
         )
     taken = {
@@ -90,10 +102,11 @@ def run_images(
     saved = load_run(out)
     result = accuracy(saved, subject.test)
     learnt = accuracy(saved, subject.training.take(NUM_GLANCE, seed=0))
-    save(**taken, test_accuracy=asdict(result))
+    withstood = withstanding(saved, subject.test, config)
+    save(**taken, test_accuracy=asdict(result), **withstood)
     if runtime.is_main:
         weights = {"sha256": sha256_of_file(out / "model.safetensors"), "dtype": config.weights}
-        reached = {"accuracy": asdict(result), "train_accuracy": asdict(learnt)}
+        reached = {"accuracy": asdict(result), "train_accuracy": asdict(learnt), **withstood}
         write_json(out / DONE, {**record, "trained": asdict(trained), **reached, "weights": weights})
     forget_state(out, runtime)
     return RecipeResult(out, result, trained.seconds)
@@ -110,6 +123,49 @@ def accuracy(specimen: Specimen, test: DecodedImages, *, batch_size: int = 500) 
     )
     specimen.model.train(was_training)
     return wilson(right, len(test))
+
+
+def robust_accuracy(
+    specimen: Specimen, test: DecodedImages, epsilon: float, steps: int, *, batch_size: int = 250
+) -> Interval:
+    """Share of the test images named rightly whatever projected gradient descent did to them within `epsilon`.
+
+    One start, steps of a quarter of `epsilon`: a first look, no substitute for `archaeology.attacks`.
+
+    Args:
+        specimen: Whose images are changed.
+        test: Images and labels.
+        epsilon: Radius of the L-infinity ball, for pixels in [0, 1].
+        steps: Gradients that are taken.
+        batch_size: Images at a time.
+    """
+    adversary = Adversary(epsilon, steps, PGD_STEP * epsilon, specimen.mean, specimen.std)
+    generator = torch_generator(0, "robust accuracy")
+    was_training = specimen.model.training
+    specimen.model.eval()
+    right = 0
+    for images, labels, _ in test.batches(batch_size):
+        truth = labels.to(specimen.device)
+
+        def loss_of(changed: Tensor, truth: Tensor = truth) -> Tensor:
+            return F.cross_entropy(specimen.model(changed), truth)
+
+        with torch.enable_grad():
+            found = adversary(specimen.prepare(images), loss_of, generator)
+        with torch.inference_mode():
+            right += int((specimen.model(found).argmax(dim=1) == truth).sum())
+    specimen.model.train(was_training)
+    return wilson(right, len(test))
+
+
+def withstanding(specimen: Specimen, test: DecodedImages, config: TrainConfig) -> dict[str, Any]:
+    """For the card of what was trained with an adversary: its accuracy under attack; nothing of any other."""
+    if config.adversarial == "none":
+        return {}
+    few = test.take(NUM_ATTACKED, seed=0)
+    reached = robust_accuracy(specimen, few, config.epsilon, ATTACK_STEPS)
+    attack = f"pgd, {ATTACK_STEPS} steps, linf, epsilon {255 * config.epsilon:g}/255"
+    return {"robust_accuracy": {**asdict(reached), "attack": attack}}
 
 
 def _save(

@@ -19,6 +19,7 @@ from archaeology.recipes.recipe import Recipe
 from archaeology.recipes.start import Start, heads_of, start_from
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen
+from archaeology.training.adversarial import Adversary, adversary_of
 from archaeology.training.config import TrainConfig
 from archaeology.training.distillation import Distillation
 from archaeology.training.layers import freeze
@@ -95,6 +96,10 @@ class Subject:
                 config.distill, config.distill_weight, config.temperature, config.label_smoothing
             )
         return partial(mean_of_heads, label_smoothing=config.label_smoothing)
+
+    def adversary(self) -> Adversary | None:
+        """What changes the images before every step, if the configuration asks for that."""
+        return adversary_of(self.batches.config, self.start.mean, self.start.std)
 
     def on_progress(self) -> Callable[[float], None] | None:
         """Sets what a schedule changes: the share of patches that are kept."""

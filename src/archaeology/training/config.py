@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600}
 
@@ -33,6 +33,33 @@ def frozen_part(text: object) -> object:
     return text
 
 
+def fraction(text: object) -> object:
+    """`"8/255"` as a number; whatever is no such text passes through.
+
+    Raises:
+        ValueError: If the text is neither a number nor a fraction.
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)(?:/(\d+))?", text.strip())
+    if not found or (found[2] is not None and not int(found[2])):
+        raise ValueError(f"a size must look like 0.03 or 8/255, but got {text!r}")
+    return float(found[1]) / int(found[2] or 1)
+
+
+def pixel_size(size: float) -> float:
+    """A size for pixels in [0, 1], checked.
+
+    Raises:
+        ValueError: If it is not in (0, 1]; says what may have been meant.
+    """
+    if not 0 < size <= 1:
+        meant = f"did you mean {size:g}/255?" if 1 < size <= 255 else "8/255 is customary for CIFAR-10."
+        raise ValueError(f"it must lie in (0, 1], as pixels lie in [0, 1], but got {size:g}; {meant}")
+    return size
+
+
+PixelSize = Annotated[float, BeforeValidator(fraction), AfterValidator(pixel_size)]
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 
 
@@ -91,6 +118,19 @@ class TrainConfig(BaseModel):
     distill_weight: float = Field(default=0.5, ge=0, le=1, description="share of the teacher in the loss")
     temperature: float = Field(
         default=3.0, gt=0, description="by which soft distillation divides both sides' logits"
+    )
+    adversarial: Literal["none", "fast", "pgd"] = Field(
+        default="none",
+        description="learn from images changed to raise the loss: by one step from a random start, or by several",
+    )
+    epsilon: PixelSize = Field(
+        default=8 / 255,
+        description="largest change of a pixel in [0, 1] that an adversary may make, e.g. 8/255",
+    )
+    attack_steps: int = Field(default=7, ge=1, description="gradients that the pgd adversary takes")
+    attack_step_size: PixelSize | None = Field(
+        default=None,
+        description="how far it moves a pixel in a step; None takes 1.25 epsilon (fast), 0.25 epsilon (pgd)",
     )
     freeze: Annotated[str, BeforeValidator(frozen_part)] = Field(
         default="none", description="what is not trained: none, backbone, or blocks:N for the first N"

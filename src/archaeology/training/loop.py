@@ -12,6 +12,7 @@ from torch import nn
 
 from archaeology.core.device import choose_device
 from archaeology.core.errors import TrainingFailedError
+from archaeology.training.adversarial import Adversary
 from archaeology.training.config import TrainConfig
 from archaeology.training.failure import record_failure
 from archaeology.training.runtime import Runtime
@@ -33,6 +34,7 @@ def train(
     on_progress: Callable[[float], None] | None = None,
     on_epoch: Callable[[int], dict[str, float]] | None = None,
     objective: Objective | None = None,
+    adversary: Adversary | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train `model` in place; with averaged weights (`config.ema`), it ends with the average.
@@ -53,6 +55,7 @@ def train(
         on_epoch: Called after every epoch; its numbers are tracked. With averaged weights, the model has them then.
         objective: From what the model says (at least float32) and what it should say to a loss; None takes
             cross-entropy, with the label smoothing of `config`.
+        adversary: Changes the images of every step, so that the model learns from those it finds hardest.
         identity: What else must be the same when a training goes on: its data, its teacher.
 
     Returns:
@@ -69,7 +72,7 @@ def train(
     objective = objective or partial(F.cross_entropy, label_smoothing=config.label_smoothing)
     with _threads(config.threads):
         session = Session(
-            model, steps_per_epoch, config, runtime, objective, trackers, folder, identity or {}
+            model, steps_per_epoch, config, runtime, objective, trackers, folder, identity or {}, adversary
         )
         try:
             return session.train(batches, on_progress, on_epoch)

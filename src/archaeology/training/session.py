@@ -16,6 +16,7 @@ from archaeology.core.errors import NonFiniteLossError, OutOfMemoryError
 from archaeology.core.halving import is_out_of_memory
 from archaeology.core.progress import Advance, progress
 from archaeology.core.seeding import derived_seed
+from archaeology.training.adversarial import Adversary
 from archaeology.training.config import TrainConfig
 from archaeology.training.ema import Average
 from archaeology.training.layers import block_of
@@ -55,6 +56,7 @@ class Session:
         trackers: Sequence[Tracker],
         folder: Path | None,
         identity: Mapping[str, Any],
+        adversary: Adversary | None = None,
     ) -> None:
         self.model, self.config, self.runtime, self.trackers = model, config, runtime, trackers
         self.steps_per_epoch = steps_per_epoch
@@ -73,7 +75,7 @@ class Session:
             model.compile()
         wrapped = wrap(model, runtime, config.parallel)
         optimizer = make_optimizer(model, config)
-        self.stepper = Stepper(model, wrapped, optimizer, objective, config, self.dtype)
+        self.stepper = Stepper(model, wrapped, optimizer, objective, config, self.dtype, adversary)
         self.average = Average(model, config.ema) if config.ema else None
         self.learner = Learner(model, optimizer, self.average, self.stepper.scaler)
         self.meter = Meter(runtime, self.total)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from archaeology.training.adversarial import Adversary, same_buffers
 from archaeology.training.config import TrainConfig
 from archaeology.training.runtime import Wrapped
 
@@ -25,8 +26,10 @@ class Stepper:
         objective: Objective,
         config: TrainConfig,
         dtype: torch.dtype,
+        adversary: Adversary | None = None,
     ) -> None:
         self.optimizer = optimizer
+        self._model, self._adversary = model, adversary
         self._wrapped, self._objective, self._dtype = wrapped, objective, dtype
         self._parts, self._clip = config.accumulate, config.clip
         self._learns = [one for one in model.parameters() if one.requires_grad and one.numel()]
@@ -49,10 +52,9 @@ class Stepper:
         loss = torch.zeros((), device=self._device)
         parts = list(zip(images.chunk(self._parts), chunks(targets, self._parts), strict=True))
         for number, (part, aims) in enumerate(parts, start=1):
+            part = self._changed(part, aims)
             self._wrapped.share_gradients(number == len(parts))
-            with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-                said = self._wrapped.forward(part)
-            share = self._objective(floats(said), aims) * (len(part) / len(images))
+            share = self._loss(self._wrapped.forward, part, aims) * (len(part) / len(images))
             self.scaler.scale(share).backward()
             loss += share.detach()
         self.scaler.unscale_(self.optimizer)
@@ -64,6 +66,29 @@ class Stepper:
         ):  # a step whose scale was too large is skipped, and says nothing of the gradients
             norm = norm.where(norm.isfinite(), 0.0)
         return loss, norm
+
+    def _loss(self, forward: Callable[[Tensor], Any], images: Tensor, targets: Any) -> Tensor:
+        """The loss of these images."""
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            said = forward(images)
+        return self._objective(floats(said), targets)
+
+    def _changed(self, images: Tensor, targets: Any) -> Tensor:
+        """The images as the adversary changes them, if there is one.
+
+        It asks the model itself, not what shares gradients among processes. What is drawn at random in each of its
+        passes, such as patches to drop, is drawn again in the pass that is learned from.
+        """
+        if self._adversary is None:
+            return images
+        cuda = [self._device] if self._device.type == "cuda" else []
+
+        def loss_of(changed: Tensor) -> Tensor:
+            with torch.random.fork_rng(cuda):
+                return self.scaler.scale(self._loss(self._model, changed, targets))
+
+        with same_buffers(self._model):
+            return self._adversary(images, loss_of)
 
     def _clipped(self) -> Tensor:
         """Clip where asked; the norm before."""

@@ -1,0 +1,23 @@
+"""The small CNN on CIFAR-10 again, taught to withstand: it learns from images changed against it."""
+
+from dataclasses import replace
+
+from archaeology.recipes.convnet_cifar10 import convnet_cifar10
+from archaeology.recipes.recipe import Recipe, recipes
+
+ORIGIN = "bundled:convnet_cifar10"
+
+
+@recipes.register("convnet_cifar10_robust")
+def convnet_cifar10_robust() -> Recipe:
+    """Not measured."""
+    plain = convnet_cifar10()
+    changed = {
+        "epochs": 6,
+        "adversarial": "fast",
+        "epsilon": 8 / 255,
+        "label_smoothing": 0.0,
+        "other_learning_rate": 2e-3,
+        "learning_rate": 0.03,
+    }
+    return replace(plain, origin=ORIGIN, config=plain.config.model_copy(update=changed))

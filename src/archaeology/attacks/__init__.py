@@ -1,5 +1,6 @@
 """Attacks: the smallest changes of an image that change the answer, every success checked again."""
 
+from archaeology.attacks.apgd import apgd as apgd
 from archaeology.attacks.fgsm import fgsm as fgsm
 from archaeology.attacks.method import attack_images as attack_images
 from archaeology.attacks.method import attacks as attacks

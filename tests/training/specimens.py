@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from archaeology.models import ViT
+from archaeology.training.adversarial import adversary_of
 from archaeology.training.config import TrainConfig
 from archaeology.training.loop import train
 from archaeology.training.runtime import Runtime, full_state, open_runtime
 
 STEPS, BATCH = 3, 16
+MEAN, STD = (0.5, 0.5, 0.5), (0.1, 0.1, 0.1)  # so that few of the images of noise leave [0, 1]
 
 
 def tiny_model() -> ViT:
@@ -67,7 +69,14 @@ def tiny_training(
             die_once(folder)
 
     taken = train(
-        model, tiny_batches(runtime), STEPS, config, runtime=runtime, folder=folder, on_progress=stop
+        model,
+        tiny_batches(runtime),
+        STEPS,
+        config,
+        runtime=runtime,
+        folder=folder,
+        on_progress=stop,
+        adversary=adversary_of(config, MEAN, STD),
     )
     return model, taken
 

@@ -132,9 +132,9 @@ def board(winner):
 def test_the_map_to_believe_is_named_and_those_that_fail_are_too():
     judged = {**results(), "leaderboard": {"vit": board("relevance"), "cnn": None}}
     found = {one["title"]: one["text"] for one in findings(judged, heads())}
-    text = found["For the ViT, believe relevance first"]
+    text = found["For the ViT, believe Relevance first"]
     assert "mean rank 1.0 (0.8 to 1.3) among 2 methods" in text and "first in 90.0 % of resamples" in text
-    assert "stay alike when all weights are shuffled" in text and "gradient" in text
+    assert "stay alike when all weights are shuffled" in text and "Gradient" in text
     assert not any("CNN, believe" in title for title in found)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from archaeology.explain import explanations
+from archaeology.explain.method import title_of
 from archaeology.figures import explanation_maps
-from archaeology.figures._explained_image import WORDS, MethodMap, meaning_of, words_of
+from archaeology.figures._explained_image import MethodMap, meaning_of
 from archaeology.figures.explanation_maps import LETTERS, across_of, ends_of
 
 
@@ -89,8 +90,8 @@ def test_a_signed_map_is_centred_at_zero_and_others_begin_there(explained):
 
 
 def test_words_are_found_for_every_method_and_fit():
-    assert words_of("made_up_here") == "Made up here"
-    for name in set(WORDS) & set(explanations):
+    assert title_of("made_up_here") == "Made up here"
+    for name in explanations:
         found = MethodMap(name, np.zeros((1, 1)), looks_at_class=explanations.get(name).looks_at_class)
         assert len(meaning_of(found)) <= LETTERS, name
     assert meaning_of(MethodMap("made_up_here", np.zeros((1, 1)), looks_at_class=False)) == "any class"

@@ -6,7 +6,8 @@ import numpy as np
 
 from archaeology.cli.explain_image import FEW_CLASSES, FLOOR, Explained, class_name
 from archaeology.explain import Explanation, explanations
-from archaeology.figures._explained_image import ExplainedImage, words_of
+from archaeology.explain.method import title_of
+from archaeology.figures._explained_image import ExplainedImage
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import NOT_KNOWN, fixed, number, percent
 
@@ -94,4 +95,4 @@ def missing_text(one: Explained) -> Iterator[str]:
     if one.missing:
         yield f"Not for {one.specimen.name}:"
     for name, reason in one.missing.items():
-        yield f"  {words_of(name)} ({name}): {reason}"
+        yield f"  {title_of(name)} ({name}): {reason}"

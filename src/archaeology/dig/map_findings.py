@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archaeology.dig.finding import CAP, Finding, Row, distance_from, percent, points
+from archaeology.explain.method import title_of
 
 NAMES = {"vit": "ViT", "cnn": "CNN"}
 LOST = 0.02  # of accuracy: what pruning may cost and still be called nearly nothing
@@ -17,7 +18,9 @@ def leaderboard_findings(results: Mapping[str, Any]) -> list[Finding]:
             continue
         images, name = int(board["images"]), NAMES[role]
         failing = [
-            one["method"] for one in board["overall"] if one["sanity"] and one["sanity"]["verdict"] == "fails"
+            title_of(one["method"])
+            for one in board["overall"]
+            if one["sanity"] and one["sanity"]["verdict"] == "fails"
         ]
         warning = (
             f" These maps stay alike when all weights are shuffled, so they do not show what was learnt: "
@@ -32,14 +35,14 @@ def leaderboard_findings(results: Mapping[str, Any]) -> list[Finding]:
             )
             continue
         winner = next(one for one in board["overall"] if one["method"] == board["winner"])
-        rank = winner["mean_rank"]
+        rank, called = winner["mean_rank"], title_of(board["winner"])
         text = (
-            f"{board['winner']} has mean rank {rank['value']:.1f} ({rank['low']:.1f} to {rank['high']:.1f}) among "
+            f"{called} has mean rank {rank['value']:.1f} ({rank['low']:.1f} to {rank['high']:.1f}) among "
             f"{len(board['overall'])} methods over the judges that count, on {images:,} images; it beats chance with "
             f"{len(winner['beats_chance'])} of them and comes first in {percent(winner['best_share'])} of resamples."
             f"{warning}"
         )
-        title = f"For the {name}, believe {board['winner']} first"
+        title = f"For the {name}, believe {called} first"
         found.append(Finding(title, text, "leaderboard", 1.0 + min(CAP, len(winner["beats_chance"]))))
     return found
 

@@ -53,7 +53,8 @@ def randomization(
         seed: Of the shuffling.
 
     Returns:
-        Marks whose detail `correlation` has one column for each stage, head first; `stages_of(model)` names them.
+        NaN where the map, or the one of the randomized model, has no evidence and so no order that could be alike; else
+        marks whose detail `correlation` has one column for each stage, head first; `stages_of(model)` names them.
 
     Raises:
         ValueError: If the model has no parameters.
@@ -68,7 +69,9 @@ def randomization(
         again = explain_images(
             explanation.method, lost, trial.images, trial.target, **dict(explanation.parameters)
         )
-        found.append(spearman(values, patch_values(trial, again)))
+        alike = spearman(values, patch_values(trial, again))
+        both = (explanation.has_evidence & again.has_evidence).to(alike.device)
+        found.append(alike.where(both, torch.nan))
     correlation = torch.stack(found, dim=1)
     return Marks(
         "randomization",

@@ -27,7 +27,7 @@ UNIT = 2**30
 SECONDS_PER_PIPE = 4e-8
 
 
-@of_record("attention_flow", patterns=True, looks_at_class=False)
+@of_record("attention_flow", title="Attention flow", patterns=True, looks_at_class=False)
 def attention_flow(record: Record, *, most_seconds: float = 60.0) -> Explanation:
     """Maximum flow from the model's readout to each patch; looks at no class.
 

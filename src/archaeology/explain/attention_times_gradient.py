@@ -12,7 +12,7 @@ from archaeology.explain.method import of_record
 from archaeology.explain.readout import layout_of, patch_map, readout_row
 
 
-@of_record("attention_times_gradient", pattern_gradients=True)
+@of_record("attention_times_gradient", title="Attention times gradient", pattern_gradients=True)
 def attention_times_gradient(record: Record, *, layer: int = -1) -> Explanation:
     """Attention of one layer's readout, weighted by how much it would raise the target's logit.
 

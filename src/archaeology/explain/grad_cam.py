@@ -27,9 +27,15 @@ def class_activation_map(
         activation: Feature maps of one layer.
         gradient: Derivative of the explained logit with respect to them.
     """
-    weights = gradient.mean(dim=(2, 3))
-    combined = weights[:, None] @ activation.flatten(2)
-    return combined.view(len(activation), *activation.shape[2:]).clamp(min=0)
+    return combined(activation, gradient.mean(dim=(2, 3)))
+
+
+def combined(
+    activation: Float[Tensor, "batch channel row column"], weights: Float[Tensor, "batch channel"]
+) -> Heatmap:
+    """Feature maps added up with these weights, negative places set to zero."""
+    total = weights[:, None] @ activation.flatten(2)
+    return total.view(len(activation), *activation.shape[2:]).clamp(min=0)
 
 
 def on_grid(
@@ -102,7 +108,7 @@ def maps_of(
     )
 
 
-@of_record("grad_cam", target_layer=True)
+@of_record("grad_cam", title="Grad-CAM", target_layer=True)
 def grad_cam(record: Record, *, layer: str | None = None) -> Explanation:
     """Grad-CAM of the record's target class at one layer.
 

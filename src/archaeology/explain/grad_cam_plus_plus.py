@@ -15,7 +15,7 @@ from torch import Tensor
 from archaeology.capture.record import Record
 from archaeology.core.shapes import Heatmap
 from archaeology.explain.explanation import Explanation
-from archaeology.explain.grad_cam import maps_of
+from archaeology.explain.grad_cam import combined, maps_of
 from archaeology.explain.method import of_record
 
 
@@ -30,12 +30,10 @@ def class_activation_map(
     """
     divisor = 2 + activation.sum(dim=(2, 3), keepdim=True) * gradient
     share = (gradient.clamp(min=0) / divisor).masked_fill(gradient <= 0, 0)
-    weights = share.sum(dim=(2, 3))
-    combined = weights[:, None] @ activation.flatten(2)
-    return combined.view(len(activation), *activation.shape[2:]).clamp(min=0)
+    return combined(activation, share.sum(dim=(2, 3)))
 
 
-@of_record("grad_cam_plus_plus", target_layer=True)
+@of_record("grad_cam_plus_plus", title="Grad-CAM++", target_layer=True)
 def grad_cam_plus_plus(record: Record, *, layer: str | None = None) -> Explanation:
     """Grad-CAM++ of the record's target class at one layer.
 

@@ -9,7 +9,7 @@ from archaeology.explain.explanation import Explanation
 from archaeology.explain.method import of_record
 
 
-@of_record("gradient", image_gradient=True)
+@of_record("gradient", title="Gradient", image_gradient=True)
 def gradient(record: Record) -> Explanation:
     """How strongly each pixel could change the target's logit, in logits per unit of brightness.
 

@@ -15,7 +15,7 @@ from archaeology.explain.rollout import mixed
 from archaeology.explain.stages import followed
 
 
-@of_record("gradient_rollout", pattern_gradients=True)
+@of_record("gradient_rollout", title="Gradient rollout", pattern_gradients=True)
 def gradient_rollout(record: Record) -> Explanation:
     """Rollout of attention times gradient, from the model's readout to its patches.
 

@@ -24,7 +24,7 @@ from archaeology.specimens.specimen import Specimen
 QUADRATURES = ("gauss_legendre", "midpoint")
 
 
-@of_model("integrated_gradients")
+@of_model("integrated_gradients", title="Integrated gradients")
 def integrated_gradients(
     specimen: Specimen,
     images: Image | PixelImage,

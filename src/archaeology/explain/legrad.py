@@ -30,7 +30,7 @@ def positive_sensitivity(layer: CapturedPattern) -> Float[Tensor, "batch key"]:
     return layer.pattern_gradient.clamp(min=0).mean(dim=(1, 2))
 
 
-@of_model("legrad", needs_attention=True)
+@of_model("legrad", title="LeGrad", needs_attention=True)
 def legrad(
     specimen: Specimen, images: Image | PixelImage, target: Label | None = None, *, first_layer: int = 0
 ) -> Explanation:

@@ -26,7 +26,7 @@ UNCHANGED = {torch.float64: 1e-6, torch.float32: 1e-3}  # relative to the larges
 UNCHANGED_IN_HALF_PRECISION = 0.1
 
 
-@of_model("lrp")
+@of_model("lrp", title="LRP")
 def lrp(
     specimen: Specimen,
     images: Image | PixelImage,

@@ -44,6 +44,7 @@ class Method:
     """A registered method.
 
     Attributes:
+        title: What it is called, as it begins a sentence.
         draw: Makes the explanation: `draw(record, **parameters)`; for a method that runs the model itself
             `draw(specimen, images, target, **parameters)`.
         needs: What a record must hold; None for a method that runs the model itself.
@@ -51,6 +52,7 @@ class Method:
         looks_at_class: Whether its map depends on the class explained.
     """
 
+    title: str
     draw: Callable[..., Explanation]
     needs: Needs | None
     needs_attention: bool
@@ -63,6 +65,7 @@ explanations: Registry[Method] = Registry("explanation method")
 def of_record(
     name: str,
     *,
+    title: str,
     patterns: bool = False,
     pattern_gradients: bool = False,
     target_layer: bool = False,
@@ -73,20 +76,28 @@ def of_record(
     needs = Needs(patterns or pattern_gradients, pattern_gradients, target_layer, image_gradient)
 
     def shelve(draw: Draw) -> Draw:
-        explanations.register(name)(Method(draw, needs, needs.patterns, looks_at_class))
+        explanations.register(name)(Method(title, draw, needs, needs.patterns, looks_at_class))
         return draw
 
     return shelve
 
 
-def of_model(name: str, *, needs_attention: bool = False) -> Callable[[Draw], Draw]:
+def of_model(name: str, *, title: str, needs_attention: bool = False) -> Callable[[Draw], Draw]:
     """Decorator for a method that runs the model itself, `draw(specimen, images, target, **parameters)`."""
 
     def shelve(draw: Draw) -> Draw:
-        explanations.register(name)(Method(draw, None, needs_attention, looks_at_class=True))
+        explanations.register(name)(Method(title, draw, None, needs_attention, looks_at_class=True))
         return draw
 
     return shelve
+
+
+def title_of(name: str) -> str:
+    """What a method is called, as it begins a sentence; one that is not registered is called by its name."""
+    if name in explanations:
+        return explanations.get(name).title
+    plain = name.replace("_", " ")
+    return plain[:1].upper() + plain[1:]
 
 
 def explain(name: str, record: Record, **parameters: object) -> Explanation:

@@ -55,7 +55,7 @@ class Windows:
         return self.covers_patches()[:, cell_along(self.pixels, self.patches)]
 
 
-@of_model("occlusion")
+@of_model("occlusion", title="Occlusion")
 def occlusion(
     specimen: Specimen,
     images: Image | PixelImage,

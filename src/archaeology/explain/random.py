@@ -15,7 +15,7 @@ from archaeology.explain.method import of_record
 NUM_BLOCKS = 7
 
 
-@of_record("random", looks_at_class=False)
+@of_record("random", title="Random map", looks_at_class=False)
 def random(record: Record, *, seed: int = 0) -> Explanation:
     """Noise between 0 and 1 on the grid of the model's patches, or on 7 x 7 blocks of an image without tokens.
 

@@ -13,7 +13,7 @@ from archaeology.explain.readout import layout_of, patch_map, readout_row
 from archaeology.explain.rollout import fused_heads
 
 
-@of_record("raw_attention", patterns=True, looks_at_class=False)
+@of_record("raw_attention", title="Raw attention", patterns=True, looks_at_class=False)
 def raw_attention(
     record: Record, *, layer: int = -1, head: int | None = None, head_fusion: str = "mean"
 ) -> Explanation:

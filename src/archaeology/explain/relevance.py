@@ -24,7 +24,7 @@ def _gaining(rows: Rows, evidence: Float[Tensor, "batch query key"]) -> Rows:
     return start, gained + ((start + gained)[:, None] @ evidence)[:, 0]
 
 
-@of_record("relevance", pattern_gradients=True)
+@of_record("relevance", title="Relevance", pattern_gradients=True)
 def relevance(record: Record) -> Explanation:
     """Class-specific relevance of each patch for the model's readout.
 

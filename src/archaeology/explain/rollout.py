@@ -98,7 +98,7 @@ def mixed(rows: Rows, fused: Float[Tensor, "batch query key"]) -> Rows:
     return tuple((share[:, None] @ fused)[:, 0] + share for share in shared)
 
 
-@of_record("rollout", patterns=True, looks_at_class=False)
+@of_record("rollout", title="Rollout", patterns=True, looks_at_class=False)
 def rollout(record: Record, *, head_fusion: str = "mean", discard_ratio: float = 0.0) -> Explanation:
     """Attention rollout from the model's readout to its patches; looks at no class.
 

@@ -19,7 +19,7 @@ from archaeology.explain.method import of_model
 from archaeology.specimens.specimen import Specimen
 
 
-@of_model("smooth_grad")
+@of_model("smooth_grad", title="SmoothGrad")
 def smooth_grad(
     specimen: Specimen,
     images: Image | PixelImage,

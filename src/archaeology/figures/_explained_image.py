@@ -6,24 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, UInt8
 
-# What a method is called in words, and what a bright place in its map means, by default.
-WORDS: dict[str, tuple[str, str]] = {
-    "attention_flow": ("Attention flow", "most that can flow through"),
-    "attention_times_gradient": ("Attention \N{MULTIPLICATION SIGN} gradient", "looked at, and it helps"),
-    "grad_cam": ("Grad-CAM", "late features that raise it"),
-    "grad_cam_plus_plus": ("Grad-CAM++", "late features that raise it"),
-    "gradient": ("Gradient", "pixels it is touchy about"),
-    "gradient_rollout": ("Gradient rollout", "helpful attention, all layers"),
-    "integrated_gradients": ("Integrated gradients", "each pixel's share of the logit"),
-    "legrad": ("LeGrad", "where looking more would help"),
-    "lrp": ("LRP", "the logit handed back to pixels"),
-    "occlusion": ("Occlusion", "how far the logit falls without it"),
-    "random": ("Random map", "knows nothing"),
-    "raw_attention": ("Raw attention", "where the last layer looks"),
-    "relevance": ("Relevance (Chefer)", "helpful attention, all layers"),
-    "rollout": ("Attention rollout", "attention through all layers"),
-    "smooth_grad": ("SmoothGrad", "gradient, averaged over noise"),
-}
+from archaeology.figures.terms import method_term
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +59,9 @@ class ExplainedImage:
         return found.has_evidence and bool(floor) and bool(np.isfinite(mark)) and mark > max(floor)
 
 
-def words_of(method: str) -> str:
-    """A method's name in words."""
-    return WORDS[method][0] if method in WORDS else method.replace("_", " ").capitalize()
-
-
 def meaning_of(found: MethodMap) -> str:
     """What a bright place means, and whether the map knows of the class at all."""
-    meaning = WORDS[found.method][1] if found.method in WORDS else ""
+    meaning = method_term(found.method).short
     if found.looks_at_class or found.method == "random":
         return meaning
     return ", ".join(filter(None, (meaning, "any class")))

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.explain.method import title_of
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
 from archaeology.figures.accuracy import NAMES
 from archaeology.figures.drawing import DataTable
-from archaeology.figures.terms import judge_term, method_term
+from archaeology.figures.terms import judge_term
 from archaeology.figures.words import NOT_KNOWN, fixed, number, percent, plural
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def board_headline(data: Board) -> str:
     check = sanity.get(data.sanity[row], ", while the randomization check is undecided")
     rank, low, high = (fixed(float(part[row]), 1) for part in (data.rank, data.rank_low, data.rank_high))
     said = (
-        f"For the {name}, believe {method_term(data.winner).title}: mean rank {rank} of {data.num_contenders} "
+        f"For the {name}, believe {title_of(data.winner)}: mean rank {rank} of {data.num_contenders} "
         f"(95 % interval {low} to {high}, {of}), better than chance with {beaten} of {data.num_deciding} judges that "
         f"decide{check}."
     )
@@ -226,7 +227,7 @@ def _draw_names(figure: "Figure", data: Board, width: float, tall: float) -> Non
         axes.text(
             0.08,
             row,
-            ("★ " if is_winner else "") + method_term(method).title,
+            ("★ " if is_winner else "") + title_of(method),
             va="center",
             fontsize=9 if is_winner else 8.5,
             fontweight="bold" if is_winner else "normal",
@@ -316,7 +317,7 @@ def board_table(data: Board) -> DataTable:
     ]
     rows = []
     for row, method in enumerate(data.methods):
-        title = method_term(method).title + (" (winner)" if method == data.winner else "")
+        title = title_of(method) + (" (winner)" if method == data.winner else "")
         rank = _span(data.rank[row], data.rank_low[row], data.rank_high[row])
         marks = [
             _span(

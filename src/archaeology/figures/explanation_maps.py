@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from archaeology.figures._explained_image import ExplainedImage, MethodMap, meaning_of, words_of
+from archaeology.explain.method import title_of
+from archaeology.figures._explained_image import ExplainedImage, MethodMap, meaning_of
 from archaeology.figures._explanation_ink import NO_EVIDENCE, NOTES, draw_map, draw_photo
 from archaeology.figures._labels import LEFT
 from archaeology.figures._theme import new_figure, place, themed
@@ -127,7 +128,7 @@ def _panel(one: ExplainedImage, found: MethodMap) -> Panel:
     limit, largest = ends_of(values)
     return Panel(
         found.method,
-        words_of(found.method),
+        title_of(found.method),
         meaning_of(found),
         values,
         limit,

@@ -11,7 +11,7 @@ class MethodTerm:
     """A method of explanation.
 
     Attributes:
-        title: Its name, as it begins a sentence.
+        short: What a bright place of its map means, in a few words.
         says: What its map shows, to follow "shows" or "show".
         formula: What is computed.
         source: Whose it is.
@@ -21,7 +21,7 @@ class MethodTerm:
         note: What else must be known to read it.
     """
 
-    title: str
+    short: str
     says: str
     formula: str
     source: str
@@ -43,7 +43,7 @@ class JudgeTerm:
 
 METHODS = {
     "rollout": MethodTerm(
-        "Rollout",
+        "attention through all layers",
         "from which patches the answer gathered its information, following attention through all layers",
         "A_l = ½ · mean over heads + ½ · identity, rows sum to 1; readout row of A_L ⋯ A_2 A_1",
         "Abnar and Zuidema, 2020",
@@ -53,7 +53,7 @@ METHODS = {
         "layer.",
     ),
     "raw_attention": MethodTerm(
-        "Raw attention",
+        "where the last layer looks",
         "at which patches the last layer looks when the answer is read",
         "readout row of softmax(Q Kᵀ / √d) in the last layer, mean over heads",
         "a first glance, no paper's method",
@@ -61,7 +61,7 @@ METHODS = {
         knows_class=False,
     ),
     "attention_flow": MethodTerm(
-        "Attention flow",
+        "most that can flow through",
         "how much could run from each patch to the answer if attention were pipes of that width",
         "maximum flow from the readout to each patch, capacities ½ · mean over heads + ½ · identity",
         "Abnar and Zuidema, 2020",
@@ -69,80 +69,80 @@ METHODS = {
         knows_class=False,
     ),
     "attention_times_gradient": MethodTerm(
-        "Attention times gradient",
+        "looked at, and it helps",
         "where the last layer looks and where looking more would speak for the class answered",
         "readout row of mean over heads of ReLU(A · ∂ logit / ∂ A)",
         "Barkan et al., 2021; Chefer et al., 2021",
         "attention times logit units",
     ),
     "gradient_rollout": MethodTerm(
-        "Gradient rollout",
+        "helpful attention, all layers",
         "from which patches the answer gathered what speaks for its class, through all layers",
         "readout row of the product over layers of (mean over heads of ReLU(A · ∂ logit / ∂ A) + identity) / row sums",
         "Abnar and Zuidema, 2020, with the matrices of Chefer et al., 2021",
         "share of what the readout gathers",
     ),
     "relevance": MethodTerm(
-        "Relevance",
+        "helpful attention, all layers",
         "which patches counted for the class answered, along all ways that attention takes",
         "R ← R + mean over heads of ReLU(A · ∂ logit / ∂ A) R, layer after layer; readout row of R less identity",
         "Chefer et al., 2021",
         "attention times logit units",
     ),
     "legrad": MethodTerm(
-        "LeGrad",
+        "where looking more would help",
         "where looking more would raise the class in the early answer of each block",
         "mean over blocks, heads and queries of ReLU(∂ early logit / ∂ A)",
         "Bousselham et al., 2024",
         "logit units for each unit of attention",
     ),
     "grad_cam": MethodTerm(
-        "Grad-CAM",
+        "late features that raise it",
         "which places spoke for the class answered",
         "ReLU(Σ_c w_c F_c), w_c = mean over places of ∂ logit / ∂ F_c",
         "Selvaraju et al., 2017",
         note="F are the feature maps of one late layer; only evidence for the class remains.",
     ),
     "grad_cam_plus_plus": MethodTerm(
-        "Grad-CAM++",
+        "late features that raise it",
         "which places spoke for the class answered, each place weighing in for itself",
         "ReLU(Σ_c w_c F_c), w_c = Σ over places of ReLU(g_c) / (2 + g_c Σ F_c), g = ∂ logit / ∂ F",
         "Chattopadhay et al., 2018",
     ),
     "gradient": MethodTerm(
-        "Gradient",
+        "pixels it is touchy about",
         "which pixels the class is most sensitive to: the control that better methods must beat",
         "Σ over colours of |∂ logit / ∂ pixel|",
         "Simonyan et al., 2014",
         SLOPE,
     ),
     "smooth_grad": MethodTerm(
-        "SmoothGrad",
+        "gradient, averaged over noise",
         "which pixels the class is most sensitive to, averaged over noisy copies of the image",
         "largest over colours of |mean over noisy copies of ∂ logit / ∂ pixel|",
         "Smilkov et al., 2017",
         SLOPE,
     ),
     "integrated_gradients": MethodTerm(
-        "Integrated gradients",
+        "each pixel's share of the logit",
         "how much each place added to the class on the way from an empty image to this one",
         "(image - empty) · ∫ ∂ logit / ∂ image along the straight way between them; positive part",
         "Sundararajan et al., 2017",
     ),
     "lrp": MethodTerm(
-        "LRP",
+        "the logit handed back to pixels",
         "what each place contributed to the class, handed back from layer to layer",
         "(image - mean colour) · ∂ logit / ∂ image under the rules of AttnLRP (transformers) or ε (CNN); positive part",
         "Bach et al., 2015; Achtibat et al., 2024",
     ),
     "occlusion": MethodTerm(
-        "Occlusion",
+        "how far the logit falls without it",
         "how far the class falls when a place is covered",
         "logit of the image - logit with a window covered, mean over the windows on a place; positive part",
         "Zeiler and Fergus, 2014",
     ),
     "random": MethodTerm(
-        "Random map",
+        "knows nothing",
         "nothing: it is the floor that every method must rise above",
         "uniform noise, drawn from the image's own values",
         "a control",
@@ -224,10 +224,9 @@ JUDGES = {
 
 
 def method_term(name: str) -> MethodTerm:
-    """The term of a method; one that is not known here is called by its name."""
-    plain = name.replace("_", " ")
+    """The term of a method; of one that is not known here it says little. Its title is `explain.method.title_of`."""
     return METHODS.get(name) or MethodTerm(
-        plain[:1].upper() + plain[1:], "what counted by this method", "", "", "as the method gives it"
+        "", "what counted by this method", "", "", "as the method gives it"
     )
 
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.explain.method import title_of
 from archaeology.figures._leaderboard import board
 from archaeology.figures.accuracy import NAMES
-from archaeology.figures.terms import judge_term, method_term
+from archaeology.figures.terms import judge_term
 from archaeology.figures.words import fixed, tight
 
 VETO = "randomization"
@@ -65,7 +66,7 @@ def leaderboards(run: RunDirectory) -> Leaderboards | None:
         reach += _reach(name, facts.get("reach"))
         reasons: dict[str, list[str]] = {}
         for method, reason in found.missing.items():
-            reasons.setdefault(reason, []).append(method_term(method).title)
+            reasons.setdefault(reason, []).append(title_of(method))
         missing += [(f"{name}: {', '.join(methods)}", reason) for reason, methods in reasons.items()]
     judges = tuple(sorted(asked.values(), key=lambda judge: not judge.decides))
     return Leaderboards(boards[0].rule, judges, tuple(dissent), tuple(reach), tuple(missing))
@@ -78,9 +79,7 @@ def _dissent(name: str, winner: str | None, facts: dict) -> list[str]:
     said = []
     for verdict in facts["verdicts"]:
         if verdict["counts"] and verdict["winner"] not in (None, winner):
-            said.append(
-                f"{judge_term(verdict['judge']).title} prefers {method_term(verdict['winner']).title}"
-            )
+            said.append(f"{judge_term(verdict['judge']).title} prefers {title_of(verdict['winner'])}")
     return [f"{name}: not every judge puts the winner first; {', '.join(said)}."] if said else []
 
 

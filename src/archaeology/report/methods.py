@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.explain.method import title_of
 from archaeology.figures.specialization import rule_words
 from archaeology.figures.terms import METHODS, judge_term, method_term
 from archaeology.report.pairs import Pairs
@@ -65,7 +66,7 @@ def _map(name: str) -> Term:
     term = method_term(name)
     blind = "" if term.knows_class else " It does not know which class was answered."
     note = f" {term.note}" if term.note else ""
-    return Term(term.title, lowered(term.formula), f"Shows {term.says}.{note}{blind}", term.source)
+    return Term(title_of(name), lowered(term.formula), f"Shows {term.says}.{note}{blind}", term.source)
 
 
 def _judge(name: str) -> Term:

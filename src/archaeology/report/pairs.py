@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.explain.method import title_of
 from archaeology.figures.terms import method_term
 from archaeology.figures.words import number
 from archaeology.report.pictures import ATTENTION_UNIT, Scale, attention_scale, heat_uri, shared_scale
@@ -135,7 +136,7 @@ def _shown(
     parameters = facts.get("parameters") or {}
     return maps, Shown(
         method=method,
-        title=term.title,
+        title=title_of(method),
         says=term.says,
         knows_class=term.knows_class,
         is_share=term.is_share,

@@ -14,7 +14,9 @@ def convnet_cifar10_robust() -> Recipe:
     plain = convnet_cifar10()
     changed = {
         "epochs": 6,
-        "adversarial": "fast",
+        "adversarial": "pgd",
+        "attack_steps": 2,
+        "attack_step_size": 5 / 255,
         "epsilon": 8 / 255,
         "label_smoothing": 0.0,
         "other_learning_rate": 2e-3,

@@ -13,12 +13,14 @@ def vit_cifar10_robust() -> Recipe:
     """Not measured."""
     plain = vit_cifar10()
     changed = {
-        "epochs": 5,
-        "adversarial": "fast",
+        "epochs": 6,
+        "adversarial": "pgd",
+        "attack_steps": 2,
+        "attack_step_size": 5 / 255,
         "epsilon": 8 / 255,
         "label_smoothing": 0.0,
         "learning_rate": 0.01,
         "other_learning_rate": 1e-3,
-        "patch_keep": ((0.0, 0.6), (0.7, 1.0)),
+        "patch_keep": ((0.0, 0.5), (0.7, 1.0)),
     }
     return replace(plain, origin=ORIGIN, config=plain.config.model_copy(update=changed))

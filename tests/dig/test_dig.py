@@ -1,6 +1,7 @@
 """A whole dig: what it writes, that it goes on after kill -9 without redoing an image, and what it refuses."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.dig.conftest import CNN, save
 
 import archaeology as arc
 from archaeology.core.storage import write_json
@@ -186,7 +188,7 @@ def test_a_finished_dig_of_other_weights_of_that_name_is_refused(tiny, tmp_path)
     source = arc.open_source("cue_conflict", split="random")
     names = {"vit": vit.name, "cnn": tiny["cnn"], "data": source.name}
     claimed_folder(DigConfig(**names, out=tmp_path / "run", **SMALL))
-    models = {"vit": vit.describe(), "cnn": {"fingerprint": "any"}}
+    models = {"vit": vit.describe(), "cnn": arc.load(tiny["cnn"], device="cpu").describe()}
     facts = {"models": models, "data": {"fingerprint": source.fingerprint}}
     write_json(tmp_path / "run" / "run.json", {"schema_version": 1, "status": "complete", **facts})
 
@@ -200,6 +202,26 @@ def test_a_finished_dig_of_other_weights_of_that_name_is_refused(tiny, tmp_path)
         vit.model.head.weight.add_(1)
     with pytest.raises(ValueError, match=r"must be of the same vit, but .*choose another out"):
         again()
+
+
+def test_a_finished_dig_of_a_run_trained_again_since_is_refused_and_of_one_gone_is_read(tiny, tmp_path):
+    names = {"vit": tiny["vit"], "cnn": f"run:{tmp_path / 'cnn'}", "data": "cue_conflict"}
+    shutil.copytree(tiny["cnn"].removeprefix("run:"), tmp_path / "cnn")
+    claimed_folder(DigConfig(**names, out=tmp_path / "run", **SMALL))
+    models = {role: arc.load(names[role], device="cpu").describe() for role in ("vit", "cnn")}
+    facts = {"models": models, "data": {"fingerprint": "of a world, which has no files"}}
+    write_json(tmp_path / "run" / "run.json", {"schema_version": 1, "status": "complete", **facts})
+
+    def again():
+        return arc.dig(**names, out=tmp_path / "run", **SMALL)
+
+    assert again().path == tmp_path / "run"
+    shutil.rmtree(tmp_path / "cnn")
+    save(tmp_path / "cnn", "convnet", {**CNN, "widths": (8, 9)})
+    with pytest.raises(ValueError, match=r"must be of the same cnn, but .*choose another out"):
+        again()
+    shutil.rmtree(tmp_path / "cnn")
+    assert again().path == tmp_path / "run"
 
 
 def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):

@@ -6,7 +6,7 @@ a crash, or after `kill -9`, does only the rest. `run.json` is written last; its
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from archaeology.stats.specialization import HeadSpecialization
 
 # What names the inputs and outputs but not the numbers: a dig may go on with another value.
 NOT_PART_OF_THE_RESULT = {"out", "device", "threads"}
+FILES = ("folder", "parquet", "npz")  # sources whose name is a place on this machine
 
 
 def dig(
@@ -80,7 +81,8 @@ def dig_config(
     folder = claimed_folder(config)
     if (folder / "run.json").is_file():
         finished = RunDirectory(folder)
-        _check_same(finished, {"vit": vit, "cnn": cnn, "data": data})
+        given = {"vit": vit or config.vit, "cnn": cnn or config.cnn, "data": data or config.data}
+        _check_same(finished, {role: _at_hand(thing, config.split) for role, thing in given.items()})
         return finished
     with _threads(config.threads):
         site = Site(folder, config, Log(folder / "log.txt"))
@@ -135,7 +137,22 @@ def claimed_folder(config: DigConfig) -> Path:
     return folder
 
 
-def _check_same(finished: RunDirectory, given: dict[str, "str | Specimen | ImageSource | None"]) -> None:
+def _at_hand(given: str | Specimen | ImageSource, split: str | None) -> Specimen | ImageSource | None:
+    """What a name stands for where files of this machine say so, and may say otherwise since; None for other names."""
+    if not isinstance(given, str):
+        return given
+    kind = given.partition(":")[0]
+    with suppress(
+        OSError, ValueError
+    ):  # files that are gone say nothing: the numbers are still there to be read
+        if kind == "run":
+            return load(given, device="cpu")
+        if kind in FILES:
+            return open_source(given, split=split)
+    return None
+
+
+def _check_same(finished: RunDirectory, given: dict[str, "Specimen | ImageSource | None"]) -> None:
     """Refuse to pass a finished dig off as one of other things under the same name, where the things are at hand.
 
     Raises:
@@ -143,7 +160,7 @@ def _check_same(finished: RunDirectory, given: dict[str, "str | Specimen | Image
     """
     described = {**finished.run["models"], "data": finished.run["data"]}
     for role, thing in given.items():
-        if thing is None or isinstance(thing, str):
+        if thing is None:
             continue
         mark = thing.fingerprint() if isinstance(thing, Specimen) else thing.fingerprint
         if mark != described[role]["fingerprint"]:

@@ -1,5 +1,6 @@
 """A finished dig is a folder that anyone can open again, later and elsewhere; this class only reads it."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,12 @@ class RunDirectory:
     def pruning(self) -> "pa.Table | None":
         """`pruning.parquet`: accuracy as heads go, in several orders; None where that was not measured."""
         return self._optional("pruning.parquet")
+
+    @cached_property
+    def robustness(self) -> Mapping[str, Any] | None:
+        """`robustness.json`: what breaks the models (`robustness/survey.py`); None where that was not measured."""
+        path = self.path / "robustness.json"
+        return read_json(path) if path.exists() else None
 
     @cached_property
     def metrics(self) -> "pa.Table":

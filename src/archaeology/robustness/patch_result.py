@@ -10,8 +10,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from archaeology.core.intervals import Interval, bootstrap_means, wilson
+from archaeology.core.intervals import bootstrap_means, wilson
 from archaeology.core.many import paired_share
+from archaeology.robustness.written import written
 
 CURVES = ("drop_random", "drop_salient", "drop_least_salient")
 CLEAN = "clean"
@@ -71,8 +72,8 @@ class PatchRobustness:
                 accuracy = wilson(int(right.sum()), self.num_images)
                 rows.append(
                     {"specimen": name, "kind": what.kind, "level": what.level, "n": self.num_images}
-                    | _written("accuracy", accuracy)
-                    | _written("lost", lost)
+                    | written("accuracy", accuracy)
+                    | written("lost", lost)
                 )
         return rows
 
@@ -93,8 +94,8 @@ class PatchRobustness:
                 rows.append(
                     {"specimen": self.specimens[first], "other": self.specimens[other]}
                     | {"kind": what.kind, "level": what.level, "n": self.num_images}
-                    | _written("accuracy_difference", share)
-                    | _written("lost_difference", intervals[number])
+                    | written("accuracy_difference", share)
+                    | written("lost_difference", intervals[number])
                 )
         return rows
 
@@ -137,8 +138,7 @@ class PatchRobustness:
             return []
         intervals = bootstrap_means(np.stack([values for *_, values in asked], axis=1), seed=self.seed)
         return [
-            {"specimen": name, "kind": kind, "other": other, "n": self.num_images}
-            | _written("area", interval)
+            {"specimen": name, "kind": kind, "other": other, "n": self.num_images} | written("area", interval)
             for (name, kind, other, _), interval in zip(asked, intervals, strict=True)
         ]
 
@@ -162,7 +162,3 @@ def _heights(
 ) -> Float[np.ndarray, "specimen image"]:
     """Mean height of each image's own curve: 1 where a model always knew it."""
     return np.trapezoid(correct.astype(np.float64), shares, axis=1) / shares[-1]
-
-
-def _written(name: str, interval: Interval) -> dict[str, object]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,7 +1,6 @@
 """What cameras, screens and files do: contrast, coarse pixels, JPEG, colour. After `hendrycks2019benchmarking`."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -65,15 +64,20 @@ def saturate(images: Image, draws: Draws, factor: float, more: float) -> Image:
 
 
 def coarse_matrix(length: int, factor: float) -> Float[Tensor, "{length} {length}"]:
-    """What each pixel of a line is the mean of, if the line is made smaller and large again; double precision.
-
-    Pillow's rule for boxes: a pixel belongs to the box that its centre lies in, one on the edge to the left one.
-    """
+    """What each pixel of a line is the mean of, if the line is made smaller and large again; double precision."""
     fewer = int(length * factor)
-    scale = length / fewer
-    centres = (torch.arange(fewer, dtype=torch.float64) + 0.5) * scale
-    offset = (torch.arange(length, dtype=torch.float64) + 0.5 - centres[:, None]) / scale
-    inside = ((offset > -0.5) & (offset <= 0.5)).double()
-    means = inside / inside.sum(1, keepdim=True)
-    place = ((torch.arange(length, dtype=torch.float64) + 0.5) / scale - 0.5).round().long()
-    return F.one_hot(place.clamp(0, fewer - 1), fewer).double() @ means
+    return _box_matrix(fewer, length) @ _box_matrix(length, fewer)
+
+
+def _box_matrix(length: int, new: int) -> Float[Tensor, "{new} {length}"]:
+    """What each of `new` pixels is the mean of: those whose centres lie in its box, at least the nearest.
+
+    The arithmetic is Pillow's, step by step, for which side a centre on an edge falls to is up to rounding.
+    """
+    scale = length / new
+    reach = max(scale, 1.0)
+    place, centre = torch.arange(length).double(), (torch.arange(new).double()[:, None] + 0.5) * scale
+    first, last = (centre - 0.5 * reach + 0.5).floor(), (centre + 0.5 * reach + 0.5).floor()
+    offset = (place - centre + 0.5) * (1 / reach)
+    inside = ((offset > -0.5) & (offset <= 0.5) & (place >= first) & (place < last)).double()
+    return inside / inside.sum(1, keepdim=True)

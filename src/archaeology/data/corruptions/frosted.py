@@ -19,6 +19,7 @@ NUM_STARS = 28
 TAU = 2 * math.pi
 
 Map = Float[Tensor, "batch height width"]
+Trait = Float[Tensor, "batch 1 1"]
 
 
 def frosted_pane(draws: Draws, size: tuple[int, int]) -> Float[Tensor, "batch 3 height width"]:
@@ -63,7 +64,14 @@ def grown(draws: Draws, size: tuple[int, int], every: int) -> Map:
     return ice
 
 
-def _star(down: Map, right: Map, radius: Tensor, turn: Tensor, needles: Tensor, spacing: Tensor) -> Map:
+def _star(
+    down: Float[Tensor, "batch height 1"],
+    right: Float[Tensor, "batch 1 width"],
+    radius: Trait,
+    turn: Trait,
+    needles: Trait,
+    spacing: Trait,
+) -> Map:
     """One star: the plane is folded onto half a needle, then onto half the room between two of its branches."""
     distance = (down**2 + right**2).sqrt()
     wedge = TAU / needles

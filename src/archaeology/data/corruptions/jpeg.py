@@ -34,6 +34,7 @@ COLOUR = (
 )
 
 Levels = Int[Tensor, "batch height width"]
+Resized = Int[Tensor, "batch rows columns"]
 
 
 def jpeg(images: Image, quality: int) -> Image:
@@ -93,16 +94,17 @@ def _to_colours(luma: Levels, blue: Levels, red: Levels) -> Int[Tensor, "batch 3
     return torch.stack(colours, dim=1).clamp(0, 255)
 
 
-def _halved(levels: Levels) -> Levels:
-    """Means of 2 x 2 pixels; halves are rounded down in even columns and up in odd ones."""
+def _halved(levels: Levels) -> Resized:
+    """Means of 2 x 2 pixels, of whole blocks in width; halves are rounded down in even columns and up in odd ones."""
     height, width = levels.shape[1:]
-    even = _grown(levels, (height + height % 2, width + width % 2))
+    even = _grown(levels, (height + height % 2, 16 * -(-width // 16)))
     total = even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]
     return (total + 1 + torch.arange(total.shape[2], device=levels.device, dtype=levels.dtype) % 2) >> 2
 
 
-def _doubled(levels: Levels, size: tuple[int, int]) -> Levels:
+def _doubled(levels: Levels, size: tuple[int, int]) -> Resized:
     """Twice the size: each new pixel lies nearer to one old pixel (3/4) than to the next (1/4), in both directions."""
+    levels = levels[:, :, : -(-size[1] // 2)]
     around = F.pad(levels[:, None].float(), (1, 1, 1, 1), mode="replicate")[:, 0].to(levels.dtype)
     tall = torch.stack(
         [3 * around[:, 1:-1] + around[:, :-2], 3 * around[:, 1:-1] + around[:, 2:]], dim=2
@@ -114,7 +116,7 @@ def _doubled(levels: Levels, size: tuple[int, int]) -> Levels:
     return torch.stack([left, right], dim=3).flatten(2, 3)[:, : size[0], : size[1]]
 
 
-def _grown(levels: Levels, size: tuple[int, int]) -> Levels:
+def _grown(levels: Levels, size: tuple[int, int]) -> Resized:
     """The last row and column are repeated."""
     rows = torch.arange(size[0], device=levels.device).clamp(max=levels.shape[1] - 1)
     columns = torch.arange(size[1], device=levels.device).clamp(max=levels.shape[2] - 1)
@@ -127,16 +129,24 @@ def _through_cosines(levels: Levels, table: Int[Tensor, "8 8"]) -> Levels:
     rows, columns = -(-height // 8), -(-width // 8)
     blocks = _grown(levels, (8 * rows, 8 * columns)).view(batch, rows, 8, columns, 8).transpose(2, 3)
     cosines = _cosines().to(levels.device)
-    strength = cosines @ (blocks.double() - 128) @ cosines.T / table
-    strength = (strength.abs() + 0.5).floor().copysign(strength) * table
-    back = (cosines.T @ strength @ cosines + 0.5).floor() + 128
+    # First along one direction in quarters, then along the other in eighths (and back), as whole numbers.
+    along = _rounded(4 * (blocks.double() - 128) @ cosines.T)
+    strength = _rounded(cosines @ along / 4)
+    strength = ((strength.abs() + 4 * table) / (8 * table)).floor().copysign(strength) * table
+    along = _rounded(4 * cosines.T @ strength)
+    back = _rounded(along @ cosines / 32) + 128
     back = back.clamp(0, 255).to(levels.dtype).transpose(2, 3).reshape(batch, 8 * rows, 8 * columns)
     return back[:, :height, :width]
 
 
+def _rounded(numbers: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The nearest whole numbers, halves upwards."""
+    return (numbers + 0.5).floor()
+
+
 def _cosines() -> Float[Tensor, "8 8"]:
-    """The orthonormal cosine transform of eight numbers."""
+    """The cosine transform of eight numbers, which makes them longer by the root of 8; its transpose undoes it so."""
     wave, place = torch.arange(8, dtype=torch.float64)[:, None], torch.arange(8, dtype=torch.float64)
-    cosines = torch.cos(math.pi / 8 * wave * (place + 0.5)) / 2
+    cosines = torch.cos(math.pi / 8 * wave * (place + 0.5)) * math.sqrt(2)
     cosines[0] /= math.sqrt(2)
     return cosines

@@ -5,14 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
-from tests.training.specimens import tiny_model, tiny_training
+from tests.training.specimens import BATCH, MEAN, STD, STEPS, tiny_batches, tiny_model, tiny_training
 
+from archaeology.core.seeding import derived_seed
+from archaeology.training.adversarial import adversary_of
+from archaeology.training.config import TrainConfig
+from archaeology.training.optimizers import make_optimizer
 from archaeology.training.runtime import Runtime
+from archaeology.training.schedule import rate_factor
 
 ALONE = Runtime(torch.device("cpu"))
 SCRIPT = Path(__file__).with_name("specimens.py")
@@ -60,6 +67,40 @@ def test_two_processes_equal_one_that_accumulates(tmp_path, parallel, optimizer,
     torchrun(2, tmp_path, parallel=parallel, **options)
     alone, _ = tiny_training(None, ALONE, accumulate=2, **options)
     assert apart(load_file(tmp_path / "final.safetensors"), alone.state_dict()) <= apart_by
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_each_process_attacks_its_own_share_and_only_what_is_learned_from_is_shared(tmp_path, parallel):
+    options = {"adversarial": "pgd", "attack_steps": 2, "epsilon": 0.05, "learning_rate": 1e-4}
+    torchrun(2, tmp_path, parallel=parallel, **options)
+    alone = two_shares_one_after_another(**options)
+    assert apart(load_file(tmp_path / "final.safetensors"), alone.state_dict()) <= 1e-5
+    assert apart(alone.state_dict(), tiny_model().state_dict()) > 1e-4  # so it did learn
+
+
+def two_shares_one_after_another(**options):
+    """What two processes do, by one: attack each half with the random numbers of its process, add up, move."""
+    config = TrainConfig(epochs=4, batch_size=BATCH, optimizer="adamw", device="cpu", **options)
+    adversary = adversary_of(config, MEAN, STD)
+    assert adversary is not None
+    model, batches = tiny_model(), tiny_batches(ALONE)
+    optimizer = make_optimizer(model, config)
+    for step in range(4 * STEPS):
+        factor = rate_factor(step / (4 * STEPS), schedule=config.schedule, warmup=config.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = group["full_lr"] * factor
+        images, labels = list(batches(step // STEPS))[step % STEPS]
+        optimizer.zero_grad()
+        for rank, (part, named) in enumerate(zip(images.chunk(2), labels.chunk(2), strict=True)):
+            torch.manual_seed(derived_seed(config.seed, "step", step, rank))
+            loss_of = partial(loss_of_images, model, named)
+            (loss_of(adversary(part, loss_of)) / 2).backward()
+        optimizer.step()
+    return model
+
+
+def loss_of_images(model, labels, images):
+    return F.cross_entropy(model(images), labels, label_smoothing=0.1)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

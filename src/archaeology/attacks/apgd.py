@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from archaeology.attacks.climb import check_counts
 from archaeology.attacks.losses import LOSSES
 from archaeology.attacks.method import Aim, attack
 from archaeology.attacks.norms import each, project, random_start, steepest
-from archaeology.attacks.pgd import check_counts
 from archaeology.attacks.victim import Answer, Victim
 from archaeology.core.shapes import Image, Label
 

@@ -7,19 +7,19 @@ and into [0, 1] here, and judged by the model itself, in a pass of its own and a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from archaeology.attacks.checks import answers, checked_epsilon, checked_labels
 from archaeology.attacks.norms import check_norm, distances, project
 from archaeology.attacks.result import AttackResult
 from archaeology.attacks.victim import Victim
 from archaeology.capture.record import unit_images
-from archaeology.core.halving import in_halves
 from archaeology.core.registry import Registry, unknown_name
-from archaeology.core.seeding import content_names, torch_generator
+from archaeology.core.seeding import content_names, derived_seed, torch_generator
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
 from archaeology.specimens.specimen import Specimen
 
@@ -111,9 +111,9 @@ def attack_images(
     name: str,
     specimen: Specimen,
     images: Image | PixelImage,
-    labels: Label,
+    labels: Tensor,  # whatever comes is checked below, with words of ours
     *,
-    epsilon: float | Float[Tensor, " batch"] | None = None,
+    epsilon: float | Tensor | None = None,
     norm: str | None = None,
     seed: int = 0,
     at_once: int = 256,
@@ -146,58 +146,27 @@ def attack_images(
         raise ValueError(f"{name} works in the norm {' or '.join(chosen.norms)}, but got {norm=}.")
     parameters = all_parameters(name, chosen, parameters)
     images = unit_images(images, specimen.device)
-    clean = answers(specimen, images, at_once)
-    labels = checked_labels(labels, clean)
-    size = checked_epsilon(name, chosen, epsilon, norm, images)
-    standing = (clean.argmax(dim=1) == labels).nonzero()[:, 0]
-    found = images.clone()
-    spent = torch.zeros(2, len(images), dtype=torch.long)
-    if len(standing):
-        names = tuple(content_names(images[standing]))
-        aim = Aim(images[standing], labels[standing], size[standing], norm, names, seed)
-        victim = Victim(specimen, aim.images, at_once=at_once)
-        candidates = chosen.draw(victim, aim, **parameters).detach()
-        found[standing] = project(
-            candidates.nan_to_num(0.5), aim.images, aim.epsilon.clamp(max=candidates[0].numel()), norm
-        )
-        spent[:, standing.cpu()] = torch.stack([victim.gradients, victim.evaluations])
-    return verified(name, specimen, images, found, labels, clean, size, norm, parameters, spent, at_once)
+    cuda = [images.device] if images.is_cuda else []
+    with torch.random.fork_rng(cuda):  # what a random model draws is drawn again when the attack is repeated
+        torch.manual_seed(derived_seed(seed, "attack", "model"))
+        clean = answers(specimen, images, at_once)
+        labels = checked_labels(labels, clean)
+        size = checked_epsilon(name, epsilon, norm, images, bounded=chosen.bounded)
+        found, spent = images.clone(), torch.zeros(2, len(images), dtype=torch.long)
+        standing = (clean.argmax(dim=1) == labels).nonzero()[:, 0]
+        if len(standing):
+            names = tuple(content_names(images[standing]))
+            aim = Aim(images[standing], labels[standing], size[standing], norm, names, seed)
+            victim = Victim(specimen, aim.images, at_once=at_once)
+            found[standing] = inside(chosen.draw(victim, aim, **parameters), aim)
+            spent[:, standing.cpu()] = torch.stack([victim.gradients, victim.evaluations])
+        return verified(name, specimen, images, found, labels, clean, size, norm, parameters, spent, at_once)
 
 
-def verified(
-    name: str,
-    specimen: Specimen,
-    original: Image,
-    images: Image,
-    labels: Label,
-    clean: Logits,
-    epsilon: Float[Tensor, " batch"],
-    norm: str,
-    parameters: Mapping[str, object],
-    spent: Int[Tensor, "2 batch"],
-    at_once: int,
-) -> AttackResult:
-    """Ask the model itself about the images found, as they are and rounded to 8 bits."""
-    logits = answers(specimen, images, at_once)
-    rounded = answers(specimen, (images * 255).round() / 255, at_once)
-    far = distances(images, original)
-    inside: Bool[Tensor, " batch"] = far[norm] <= epsilon.double() + SLACK
-    return AttackResult(
-        attack=name,
-        norm=norm,
-        epsilon=epsilon,
-        parameters=dict(parameters),
-        original=original,
-        images=images,
-        labels=labels,
-        clean_logits=clean,
-        logits=logits,
-        success=(logits.argmax(dim=1) != labels) & inside,
-        success_8bit=(rounded.argmax(dim=1) != labels) & inside,
-        distances=far,
-        gradients=spent[0],
-        evaluations=spent[1],
-    )
+def inside(candidates: Image, aim: Aim) -> Image:
+    """Candidates brought within epsilon and into [0, 1], whatever the attack returned."""
+    largest = aim.images[0].numel()  # no change of images in [0, 1] is longer, in any norm
+    return project(candidates.detach().nan_to_num(0.5), aim.images, aim.epsilon.clamp(max=largest), aim.norm)
 
 
 def all_parameters(name: str, chosen: Attack, given: Mapping[str, object]) -> dict[str, object]:
@@ -217,74 +186,50 @@ def all_parameters(name: str, chosen: Attack, given: Mapping[str, object]) -> di
     return {**known, **given}
 
 
-@torch.no_grad()
-def answers(specimen: Specimen, images: Image, at_once: int) -> Logits:
-    """The model's own logits, at least in float32.
+def verified(
+    name: str,
+    specimen: Specimen,
+    original: Image,
+    images: Image,
+    labels: Label,
+    clean: Logits,
+    epsilon: Float[Tensor, " batch"],
+    norm: str,
+    parameters: Mapping[str, object],
+    spent: Int[Tensor, "2 batch"],
+    at_once: int,
+) -> AttackResult:
+    """Ask the model itself about every image that was changed, as it is and rounded to 8 bits."""
+    far = distances(images, original)
+    within: Bool[Tensor, " batch"] = far[norm] <= epsilon.double() + SLACK
+    logits = asked_again(specimen, images, far["l0"] > 0, clean, at_once)
+    success = (logits.argmax(dim=1) != labels) & within
+    rounded = (images * 255).round() / 255
+    moved = success & (rounded != images).flatten(1).any(dim=1)
+    still = asked_again(specimen, rounded, moved, logits, at_once).argmax(dim=1) != labels
+    return AttackResult(
+        attack=name,
+        norm=norm,
+        epsilon=epsilon,
+        parameters=dict(parameters),
+        original=original,
+        images=images,
+        labels=labels,
+        clean_logits=clean,
+        logits=logits,
+        success=success,
+        success_8bit=success & still,
+        distances=far,
+        gradients=spent[0],
+        evaluations=spent[1],
+    )
 
-    Raises:
-        ValueError: If one is not finite.
-    """
-    parts = in_halves(lambda some: specimen.predict(images[some]), len(images), at_once)
-    logits = torch.cat([part for _, part in parts])
-    if not logits.isfinite().all():
-        bad = int((~logits.isfinite().all(dim=1)).sum())
-        raise ValueError(
-            f"an attack needs finite answers, but {specimen.name} gives NaN or infinity for {bad} of {len(logits)} "
-            "images; mend the model, or run it in float32."
-        )
-    return logits if logits.dtype == torch.float64 else logits.float()
 
-
-def checked_labels(labels: Label, logits: Logits) -> Label:
-    """Labels on the model's device.
-
-    Raises:
-        ValueError: If there is not one for each image, or one is no class of the model.
-    """
-    if labels.ndim != 1 or len(labels) != len(logits) or labels.is_floating_point():
-        raise ValueError(
-            f"labels must be one whole number for each of {len(logits)} images, but got {labels.dtype} of shape "
-            f"{tuple(labels.shape)}."
-        )
-    labels = labels.to(logits.device, torch.long)
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= logits.shape[1]:
-        raise ValueError(
-            f"labels must be classes of the model, 0 to {logits.shape[1] - 1}, but got {low} to {high}; "
-            "do the data and the model have the same classes?"
-        )
-    return labels
-
-
-def checked_epsilon(
-    name: str, chosen: Attack, epsilon: Any, norm: str, images: Image
-) -> Float[Tensor, " batch"]:
-    """An epsilon for each image, infinite for an attack that takes none.
-
-    Raises:
-        ValueError: If it is missing or not wanted, below zero, not finite, or seems to be meant in 0-255 units.
-    """
-    if not chosen.bounded:
-        if epsilon is not None:
-            raise ValueError(
-                f"{name} looks for the smallest change and takes no epsilon, but got {epsilon=}; leave it out, or use "
-                "a bounded attack such as pgd."
-            )
-        return torch.full((len(images),), torch.inf, device=images.device)
-    if epsilon is None:
-        raise ValueError(f"{name} needs epsilon, the largest change of images in [0, 1], such as 8/255.")
-    size = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device)
-    if size.ndim > 1 or (size.ndim == 1 and len(size) != len(images)):
-        raise ValueError(
-            f"epsilon must be one number, or one for each of {len(images)} images, but got shape {tuple(size.shape)}."
-        )
-    largest = 1.0 if norm == "linf" else images[0].numel() ** 0.5
-    if not (size.isfinite().all() and (size >= 0).all()):
-        raise ValueError(f"epsilon must be a finite number >= 0, but got {epsilon}.")
-    if (size > largest).any():
-        meant = float(size.max())
-        raise ValueError(
-            f"epsilon in {norm} must be at most {largest:g}, because images lie in [0, 1], but got {meant:g}; "
-            f"did you mean {meant:g}/255?"
-        )
-    return size.expand(len(images)).clone()
+def asked_again(
+    specimen: Specimen, images: Image, which: Bool[Tensor, " batch"], known: Logits, at_once: int
+) -> Logits:
+    """The model's answers for some images; for the others, those known."""
+    logits = known.clone()
+    if which.any():
+        logits[which] = answers(specimen, images[which], at_once)
+    return logits

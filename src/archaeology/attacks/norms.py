@@ -7,7 +7,7 @@ sizes are in units of images in [0, 1], one for each image. Steepest ascent in e
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from archaeology.core.registry import unknown_name
@@ -24,8 +24,8 @@ def check_norm(norm: str) -> None:
         raise unknown_name("norm", norm, list(NORMS))
 
 
-def each(values: PerImage) -> Float[Tensor, "batch 1 1 1"]:
-    """Numbers of images, ready to be multiplied with images."""
+def each(values: Shaped[Tensor, " batch"]) -> Shaped[Tensor, "batch 1 1 1"]:
+    """Something of each image, ready to meet its pixels."""
     return values.view(-1, 1, 1, 1)
 
 

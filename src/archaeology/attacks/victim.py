@@ -110,13 +110,15 @@ class Victim:
         with torch.enable_grad():
             images = images.detach().requires_grad_()
             logits = self._said(images)
-            if not logits.requires_grad:
+            losses = LOSSES[loss](logits, labels)
+            gradient = None
+            if logits.requires_grad:
+                (gradient,) = torch.autograd.grad(losses.sum(), images, allow_unused=True)
+            if gradient is None:
                 raise ValueError(
                     f"this attack follows gradients, so {self.specimen.name} must be differentiable in its images, but "
                     "no gradient reaches them; use an attack that needs none, such as square."
                 )
-            losses = LOSSES[loss](logits, labels)
-            (gradient,) = torch.autograd.grad(losses.sum(), images)
         return Answer(logits.detach(), losses.detach(), gradient.nan_to_num_(0, 0, 0))
 
 

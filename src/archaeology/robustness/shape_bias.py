@@ -170,9 +170,7 @@ def shape_bias(
             "shape and texture must disagree in every scene, but agree in "
             f"{int((scenes.shape == scenes.texture).sum())} of {len(scenes)}; take CueConflict('conflict')."
         )
-    given = tuple(float(cutoff) for cutoff in cutoffs)
-    if list(given) != sorted(set(given)) or not all(0 <= cutoff < np.inf for cutoff in given):
-        raise ValueError(f"cutoffs must be shares of Nyquist that ascend from 0 or more, but got {given}.")
+    given = checked_cutoffs(cutoffs)
 
     def versions(some: Image) -> Iterator[Image]:
         yield from (low_pass(some, cutoff) for cutoff in given)
@@ -188,6 +186,18 @@ def shape_bias(
         answers=answers,
         seed=seed,
     )
+
+
+def checked_cutoffs(cutoffs: Sequence[float]) -> tuple[float, ...]:
+    """Cutoffs of filters.
+
+    Raises:
+        ValueError: If they do not ascend, or one is below 0 or infinite.
+    """
+    given = tuple(float(cutoff) for cutoff in cutoffs)
+    if list(given) != sorted(set(given)) or not all(0 <= cutoff < np.inf for cutoff in given):
+        raise ValueError(f"cutoffs must be shares of Nyquist that ascend from 0 or more, but got {given}.")
+    return given
 
 
 def _shares_apart(counts: np.ndarray) -> np.ndarray:

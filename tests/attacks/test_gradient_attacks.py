@@ -10,7 +10,7 @@ from archaeology.attacks.losses import LOSSES
 from archaeology.attacks.norms import NORMS, random_start
 from archaeology.core.seeding import content_names, torch_generator
 
-EPSILON = {"linf": 0.06, "l2": 0.5}
+EPSILON = {"linf": 0.02, "l2": 0.3}
 TIGHT = {"rtol": 0, "atol": 1e-7}
 
 
@@ -25,7 +25,7 @@ def asked(specimen, image, label, loss):
     image = image.clone().requires_grad_()
     logits = specimen.predict(image[None])
     value = LOSSES[loss](logits, label[None])[0]
-    return float(value), torch.autograd.grad(value, image)[0], bool(logits.argmax() != label)
+    return float(value.detach()), torch.autograd.grad(value, image)[0], bool(logits.argmax() != label)
 
 
 def up(gradient, norm):
@@ -111,7 +111,7 @@ def test_pgd_as_in_loops(subject, norm, loss):
 
 def test_pgd_from_the_image_itself(subject):
     specimen, images, labels = subject
-    result = attack_images("pgd", specimen, images, labels, epsilon=0.06, steps=3, start="image")
+    result = attack_images("pgd", specimen, images, labels, epsilon=0.02, steps=3, start="image")
     for row in range(5):
         wanted = pgd_by_loops(specimen, images[row], labels[row], "linf", 3, start=False)
         torch.testing.assert_close(result.images[row], wanted, **TIGHT)
@@ -140,7 +140,7 @@ def test_checkpoints_of_a_hundred_steps_are_those_of_the_paper():
 def test_what_is_broken_is_asked_no_more(subject, name):
     specimen, images, labels = subject
     steps = 7
-    result = attack_images(name, specimen, images, labels, epsilon=0.06, steps=steps)
+    result = attack_images(name, specimen, images, labels, epsilon=0.02, steps=steps)
     assert (result.gradients[~result.success] == steps).all()
     assert (result.evaluations[~result.success] == 1).all()
     assert (result.gradients[result.success] < steps).any()
@@ -149,8 +149,8 @@ def test_what_is_broken_is_asked_no_more(subject, name):
 @pytest.mark.parametrize("name", ["pgd", "apgd"])
 def test_restarts_begin_elsewhere_and_only_with_what_stands(subject, name):
     specimen, images, labels = subject
-    one = attack_images(name, specimen, images, labels, epsilon=0.05, steps=3)
-    more = attack_images(name, specimen, images, labels, epsilon=0.05, steps=3, restarts=3)
+    one = attack_images(name, specimen, images, labels, epsilon=0.02, steps=3)
+    more = attack_images(name, specimen, images, labels, epsilon=0.02, steps=3, restarts=3)
     assert (more.success | ~one.success).all()
     assert torch.equal(one.images[one.success], more.images[one.success])
     assert (more.gradients[~more.success] == 9).all()
@@ -159,8 +159,8 @@ def test_restarts_begin_elsewhere_and_only_with_what_stands(subject, name):
 
 def test_a_second_loss_is_climbed_by_what_stands(subject):
     specimen, images, labels = subject
-    one = attack_images("pgd", specimen, images, labels, epsilon=0.05, steps=3)
-    more = attack_images("pgd", specimen, images, labels, epsilon=0.05, steps=3, second_loss="margin")
+    one = attack_images("pgd", specimen, images, labels, epsilon=0.02, steps=3)
+    more = attack_images("pgd", specimen, images, labels, epsilon=0.02, steps=3, second_loss="margin")
     assert torch.equal(one.images[one.success], more.images[one.success])
     assert (more.gradients[~more.success] == 6).all()
 

@@ -10,7 +10,7 @@ import archaeology.attacks as package
 from archaeology.attacks import attack_images, attacks
 from archaeology.attacks.method import SLACK
 
-SHORT = {"steps": 5, "restarts": 1, "queries": 30, "searches": 2}  # what an attack has of these, made small
+SHORT = {"steps": 5, "queries": 30, "searches": 2, "band": "high"}  # what an attack has of these, made small
 MODELS = {"cnn": tiny.cnn, "vit": tiny.vit}
 
 
@@ -63,10 +63,10 @@ def test_within_epsilon_and_the_unit_range_and_judged_afresh(name, model):
         assert result.gradients[4] == result.evaluations[4] == 0
 
 
-def test_it_breaks_something_here(name, model):
-    specimen = model()
-    images, labels = tiny.told(specimen, 5)
-    assert run(name, specimen, images, labels, larger=8.0).success.any()
+def test_it_breaks_something_here(name):
+    specimen = tiny.cnn()
+    images, labels = tiny.told(specimen, 23)
+    assert run(name, specimen, images, labels, larger=3.0).success.any()
 
 
 def test_questions_are_counted(name, model):

@@ -57,7 +57,13 @@ def apgd(
 
 
 def ascend(
-    victim: Victim, aim: Aim, start: Image, rows: Int[Tensor, " batch"], found: Image, steps: int, loss: str
+    victim: Victim,
+    aim: Aim,
+    start: Image,
+    rows: Int[Tensor, " batch"],
+    found: Float[Tensor, "all channel height width"],
+    steps: int,
+    loss: str,
 ) -> Int[Tensor, " standing"]:
     """Climb from `start`; write what is found into `found`, and return the rows that still stand."""
     front = Front.at(aim, start, rows, victim.gradient(start, aim.labels[rows], rows, loss)).kept(found)
@@ -153,7 +159,7 @@ class Front:
             halved=torch.ones_like(wrong),  # so that the first checkpoint judges by the rises alone
         )
 
-    def kept(self, found: Image) -> "Front":
+    def kept(self, found: Float[Tensor, "all channel height width"]) -> "Front":
         """Those that still stand; the others go into `found`."""
         if not self.wrong.any():
             return self

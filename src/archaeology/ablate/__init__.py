@@ -20,5 +20,6 @@ from archaeology.ablate.pruning import PruningOrder as PruningOrder
 from archaeology.ablate.pruning import pruning_curve as pruning_curve
 from archaeology.ablate.result import HeadAblation as HeadAblation
 from archaeology.ablate.result import joined as joined
+from archaeology.ablate.without_heads import without_heads as without_heads
 from archaeology.ablate.world_heads import WorldAblation as WorldAblation
 from archaeology.ablate.world_heads import ablate_world_heads as ablate_world_heads

@@ -102,12 +102,19 @@ def maps_under_attack(
         explain_images(explanation, specimen, images, target)
         for images, target in zip((clean, attacked, noisy), answers, strict=True)
     ]
+    clean_map, attacked_map, noisy_map = (one.heatmap.detach() for one in told)
     return MapsUnderAttack(
-        explanation,
-        told[0].formula,
-        *(clean, attacked, noisy),
-        *(one.heatmap.detach() for one in told),
-        *answers,
+        method=explanation,
+        formula=told[0].formula,
+        clean=clean,
+        attacked=attacked,
+        noisy=noisy,
+        clean_map=clean_map,
+        attacked_map=attacked_map,
+        noisy_map=noisy_map,
+        clean_answer=answers[0],
+        attacked_answer=answers[1],
+        noisy_answer=answers[2],
         attack_shift=map_shift(told[0], told[1]),
         noise_shift=map_shift(told[0], told[2]),
     )

@@ -108,9 +108,15 @@ def patch_robustness(
         explanations.get(explanation)
     grid = _checked_grid(grid, specimens, images)
     plan = _Plan(
-        *(tuple(specimens), explanation, guide),
-        *(tuple(shares), tuple(areas), tuple(pieces)),
-        *(fill, grid, seed),
+        specimens=tuple(specimens),
+        explanation=explanation,
+        guide=guide,
+        shares=tuple(shares),
+        areas=tuple(areas),
+        pieces=tuple(pieces),
+        fill=fill,
+        grid=grid,
+        seed=seed,
     )
     at_once = at_once or min(MOST_AT_ONCE, *(images_per_pass(specimen) for specimen in specimens))
     parts = [

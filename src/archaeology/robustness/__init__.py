@@ -11,6 +11,8 @@ from archaeology.robustness.curve_result import RobustnessCurve as RobustnessCur
 from archaeology.robustness.curve_result import RobustnessCurves as RobustnessCurves
 from archaeology.robustness.filters import high_pass as high_pass
 from archaeology.robustness.filters import low_pass as low_pass
+from archaeology.robustness.flags import GradientReport as GradientReport
+from archaeology.robustness.flags import check_gradients as check_gradients
 from archaeology.robustness.fooled import Fooled as Fooled
 from archaeology.robustness.fooled import fooled_by as fooled_by
 from archaeology.robustness.fourier import FourierSensitivity as FourierSensitivity
@@ -29,3 +31,5 @@ from archaeology.robustness.shape_bias import shape_bias as shape_bias
 from archaeology.robustness.shift_result import AttentionShift as AttentionShift
 from archaeology.robustness.spectrum import Spectrum as Spectrum
 from archaeology.robustness.spectrum import spectrum_of_change as spectrum_of_change
+from archaeology.robustness.transfer import TransferMatrix as TransferMatrix
+from archaeology.robustness.transfer import transfer_matrix as transfer_matrix

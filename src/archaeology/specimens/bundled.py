@@ -1,4 +1,4 @@
-"""Four small models that ship with the package, so that a first dig needs no download."""
+"""Small models that ship with the package, so that a first dig needs no download."""
 
 from importlib.resources import as_file, files
 from pathlib import Path

@@ -19,7 +19,8 @@ class ListArguments(BaseModel):
 
     kind: tyro.conf.Positional[str] = Field(
         default="all",
-        description="specimens, recipes, models, worlds, data, explanations, judges, figures or all",
+        description="specimens, recipes, models, worlds, data, explanations, judges, attacks, "
+        "robustness, corruptions, figures or all",
     )
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print one JSON document"
@@ -110,6 +111,27 @@ def judges() -> dict[str, str]:
     return {name: first_line(registry.get(name).mark) for name in registry}
 
 
+def attacks() -> dict[str, str]:
+    """What changes images until models are wrong."""
+    from archaeology.attacks import attacks as registry
+
+    return {name: first_line(inspect.getmodule(registry.get(name).draw)) for name in registry}
+
+
+def robustness() -> dict[str, str]:
+    """Parts of a survey of robustness."""
+    from archaeology.robustness.survey import chosen_parts, parts
+
+    return {name: first_line(parts.get(name)) for name in chosen_parts(())}
+
+
+def corruptions() -> dict[str, str]:
+    """Common corruptions of images."""
+    from archaeology.data.corruptions import corruptions as registry
+
+    return {name: first_line(registry.get(name).operation) for name in registry}
+
+
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "specimens": specimens,
     "recipes": recipes,
@@ -118,5 +140,8 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "data": data,
     "explanations": explanations,
     "judges": judges,
+    "attacks": attacks,
+    "robustness": robustness,
+    "corruptions": corruptions,
     "figures": figures,
 }

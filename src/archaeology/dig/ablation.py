@@ -17,6 +17,7 @@ from archaeology.ablate.pruning import PruningCurve, PruningOrder, pruning_curve
 from archaeology.ablate.result import HeadAblation, joined
 from archaeology.core.errors import MlpNotFoundError
 from archaeology.core.storage import sha256_of
+from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
 from archaeology.dig.labels import ClassMatch
 from archaeology.dig.parts import Arrays, Parts
@@ -66,26 +67,19 @@ def subject_of(images: Images, match: ClassMatch, said: Predictions, count: int,
 def ablation_count(config: DigConfig, vit: Specimen, *, num_heads: int, available: int) -> int:
     """How many images to ablate on: as asked, or as many as the budget allows, never fewer than 16.
 
-    A pass costs about a multiply-add for each weight and token, and all heads cost about half a pass each.
+    All heads cost about half a pass each.
     """
     if config.ablation_images is not None:
         return min(config.ablation_images, available)
-    return min(available, max(FEWEST, _affordable(vit, passes=num_heads / 2)))
+    return min(available, max(FEWEST, affordable(BUDGET, num_heads / 2, vit)))
 
 
 def pruning_count(config: DigConfig, vit: Specimen, *, num_heads: int, available: int) -> int:
     """How many images to prune on: as asked, or as many as the budget allows, at most 200; 0 below 16."""
     if config.pruning_images is not None:
         return min(config.pruning_images, available)
-    affordable = min(_affordable(vit, passes=num_heads * TRIED_PER_HEAD / 2), available)
-    return 0 if affordable < FEWEST else min(affordable, MOST_PRUNED_ON)
-
-
-def _affordable(vit: Specimen, *, passes: float) -> int:
-    """Images that so many passes of each are within the budget."""
-    weights = sum(parameter.numel() for parameter in vit.model.parameters())
-    tokens = vit.layout.num_tokens if vit.layout else 1
-    return int(BUDGET.get(vit.device.type, BUDGET["cpu"]) / max(weights * tokens * passes, 1))
+    quick = min(affordable(BUDGET, num_heads * TRIED_PER_HEAD / 2, vit), available)
+    return 0 if quick < FEWEST else min(quick, MOST_PRUNED_ON)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_cou
 from archaeology.dig.config import DigConfig
 from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
 from archaeology.dig.maps import FULL_PATTERN_TOKENS
+from archaeology.dig.robustness import PASSES_OF_AN_IMAGE, robustness_count
 from archaeology.explain.method import explanations
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen
@@ -82,6 +83,7 @@ def estimate(config: DigConfig) -> Forecast:
     ablated = ablation_count(config, vit, num_heads=layers * heads, available=count)
     pruned = pruning_count(config, vit, num_heads=layers * heads, available=count)
     judged = {role: judging_count(config, one, available=count) for role, one in (("vit", vit), ("cnn", cnn))}
+    broken = robustness_count(config, {"vit": vit, "cnn": cnn}, available=count)
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
@@ -93,6 +95,7 @@ def estimate(config: DigConfig) -> Forecast:
         "judge": PASSES_OF_A_METHOD
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
+        "break": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from archaeology.core.storage import sha256_of
+from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.dig.survey import Images, each_chunk
@@ -54,17 +55,11 @@ class Judged:
 
 
 def judging_count(config: DigConfig, specimen: Specimen, *, available: int) -> int:
-    """How many images to judge on: as asked, else what the budget allows, at most 24; 0 below 8.
-
-    A pass costs about a multiply-add for each weight and token (or place of a CNN's last map).
-    """
+    """How many images to judge on: as asked, else what the budget allows, at most 24; 0 below 8."""
     if config.judge_images is not None:
         return min(config.judge_images, available)
-    weights = sum(parameter.numel() for parameter in specimen.model.parameters())
-    places = specimen.layout.num_tokens if specimen.layout else 64
-    cost = weights * places * PASSES_OF_A_METHOD * len(explanations)
-    affordable = int(BUDGET.get(specimen.device.type, BUDGET["cpu"]) / max(cost, 1))
-    return 0 if affordable < min(FEWEST, available) else min(affordable, MOST, available)
+    quick = affordable(BUDGET, PASSES_OF_A_METHOD * len(explanations), specimen)
+    return 0 if quick < min(FEWEST, available) else min(quick, MOST, available)
 
 
 def judge_methods(

@@ -30,6 +30,7 @@ from archaeology.dig.judging import judge_methods
 from archaeology.dig.labels import match_classes
 from archaeology.dig.maps import draw_maps
 from archaeology.dig.parts import Parts
+from archaeology.dig.robustness import survey_both
 from archaeology.dig.survey import Images, predict, specialization
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen
@@ -230,6 +231,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             role: judge_methods(role, one, prints[role], images, parts, config)
             for role, one in specimens.items()
         }
+    with site.stage("break"):
+        broken = survey_both(specimens, prints, matches, images, parts, config)
     with site.stage("maps"):
         shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
     with site.stage("write"):
@@ -240,6 +243,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "leaderboard": {role: one.describe() for role, one in judged.items()},
             "not_judged": {role: one.reason for role, one in judged.items() if one.board is None},
             "pruning": ablated.pruned(config.seed),
+            "not_attacked": broken.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
         said = findings(results, heads, layers=ablated.layers, curve=curve)
@@ -251,6 +255,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             write_table(site.folder / "pruning.parquet", curve)
         if standings := [row for role, one in judged.items() for row in one.rows(role)]:
             write_table(site.folder / "explanations.parquet", standings)
+        if broken.document is not None:
+            write_json(site.folder / "robustness.json", broken.document)
         split = images.decoded.split
         write_table(
             site.folder / "metrics.parquet", metric_table(results, heads, split=split, seed=config.seed)

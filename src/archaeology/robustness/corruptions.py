@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from archaeology.core.intervals import Interval, bootstrap_mean, paired_bootstrap, resampled_means, wilson
-from archaeology.core.shapes import Image, Label, PixelImage
+from archaeology.core.shapes import Image, PixelImage
 from archaeology.data.corruptions import SEVERITIES, common_corruptions, corrupt, corruptions
 from archaeology.robustness.versions import answers_to_versions
 from archaeology.robustness.written import written
@@ -135,13 +136,13 @@ class CorruptionErrors:
 def _mean_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Mean over the last axis of one over the other; NaN where some of what it is divided by is not above 0."""
     safe = np.where(below > 1e-12, below, np.nan)
-    return (above / safe).mean(axis=-1)
+    return np.asarray((above / safe).mean(axis=-1))
 
 
 def corruption_errors(
     specimens: Sequence[Specimen],
     images: Image | PixelImage,
-    labels: Label,
+    labels: Int[Tensor, " label"],
     *,
     names: Sequence[str] | None = None,
     seed: int = 0,

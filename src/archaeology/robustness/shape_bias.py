@@ -88,7 +88,7 @@ class ShapeBias:
         places = [self._place(name, cutoff) for name in (first, second)]
         counted = np.stack([each[place] for place in places for each in (self.by_shape, self.by_texture)])
         nan, n = float("nan"), len(self.shape)
-        value = float(_shares_apart(counted.mean(axis=1)))
+        value = float(_shares_apart(counted.mean(axis=1)[None])[0])
         if not np.isfinite(value):
             return Interval(nan, nan, nan, n, "bootstrap")
         apart = _shares_apart(resampled_means(counted.T.astype(np.float64), seed=self.seed))

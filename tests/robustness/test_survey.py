@@ -1,0 +1,140 @@
+"""The whole survey on two tiny models: every part answers, parts are kept, and what does not apply says why."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from archaeology.core.errors import UnknownNameError
+from archaeology.models import build
+from archaeology.robustness.survey import Depth, chosen_parts, survey_robustness
+from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.specimen import Specimen
+
+CLASSES = ("cat", "dog", "eel")
+FEW = Depth().scaled(6)
+SIZES = {"image_size": 32, "num_classes": 3}
+
+
+def vit():
+    torch.manual_seed(0)
+    model = build("vit", {**SIZES, "patch_size": 16, "embed_dim": 12, "depth": 2, "num_heads": 2}).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return Specimen("a vit", model, "transformer", CLASSES, (32, 32), layout=TokenLayout(2, 2, (), "mean"))
+
+
+def cnn():
+    torch.manual_seed(1)
+    model = build("convnet", {**SIZES, "widths": (6, 8)}).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return Specimen("a cnn", model, "convolutional", CLASSES, (32, 32), target_layer=model.target_layer)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module")
+def labels(images):
+    """What the ViT says, but for one, so that there is something to lose and something lost."""
+    with torch.no_grad():
+        said = vit().predict(images).argmax(dim=1)
+    said[-1] = (said[-1] + 1) % 3
+    return said
+
+
+@pytest.fixture(scope="module")
+def document(images, labels):
+    return survey_robustness([vit(), cnn()], images, labels, depth=FEW, epsilon=0.2, epsilons=[0.05, 0.2])
+
+
+def test_every_part_answers_or_says_why_not(document):
+    assert set(document) >= {"schema_version", "specimens", "n", "seed", "missing", "seconds"}
+    for part in chosen_parts(()):
+        assert (part in document) != (part in document["missing"]), part
+        assert document["seconds"][part] >= 0
+    assert set(chosen_parts(())) - set(document) <= {"attention", "carriers", "spectrum"}
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_curves_are_of_all_models_on_the_same_grid(document):
+    for each, norm in zip(document["curves"], ("linf", "l2"), strict=True):
+        assert each["norm"] == norm and [one["specimen"] for one in each["curves"]] == ["a vit", "a cnn"]
+        for curve in each["curves"]:
+            heights = [row["accuracy"] for row in curve["table"]]
+            assert heights == sorted(heights, reverse=True)
+            assert curve["table"][0]["accuracy_low"] <= heights[0] <= curve["table"][0]["accuracy_high"]
+
+
+def test_pictures_are_of_images_that_were_turned(document):
+    for row in document["pictures"]["images"]:
+        assert row["answer_before"] != row["answer_after"] and row["id"] in "012345"
+        assert math.isclose(row["amplified"], 0.5 / 0.2, rel_tol=0.3)
+
+
+def test_the_answer_does_not_depend_on_the_batch_and_what_was_kept_is_taken(images, labels, document):
+    kept = {}
+
+    def keep(part, compute):
+        if part not in kept:
+            kept[part] = compute()
+        return kept[part]
+
+    def again(at_once):
+        found = survey_robustness(
+            [vit(), cnn()],
+            images,
+            labels,
+            wanted=("passes", "patches"),
+            depth=FEW,
+            epsilon=0.2,
+            at_once=at_once,
+            keep=keep,
+        )
+        return {part: found[part] for part in ("passes", "patches")}
+
+    assert again(2) == {part: document[part] for part in ("passes", "patches")}
+    kept["passes"] = "kept"
+    assert again(2)["passes"] == "kept"
+
+
+def test_one_cnn_has_no_transfer_and_no_attention(images, labels):
+    wanted = ("transfer", "attention", "carriers")
+    found = survey_robustness([cnn()], images, labels, wanted=wanted, depth=FEW)
+    assert found["missing"] == {
+        "transfer": "there is only one model",
+        "attention": "none of the models has attention",
+        "carriers": "none of the models has attention",
+    }
+
+
+def test_shapes_are_asked_of_models_that_know_them(images, labels):
+    from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
+
+    model = build("convnet", {"image_size": 32, "num_classes": 8, "widths": (6, 8)}).eval()
+    knows = replace(cnn(), model=model, classes=SHAPE_NAMES)
+    for one, kind in ((knows, "cue_conflict"), (cnn(), "phase")):
+        found = survey_robustness([one], images, labels, wanted=("shape",), depth=FEW)
+        assert found["shape"]["kind"] == kind
+
+
+def test_parts_come_in_the_order_of_a_report():
+    assert chosen_parts(("patches", "curves")) == ("curves", "patches")
+    assert chosen_parts(("all",)) == chosen_parts(())
+    with pytest.raises(UnknownNameError, match="did you mean 'curves'"):
+        chosen_parts(("curve",))
+
+
+def test_depth_keeps_its_proportions():
+    deep = Depth().scaled(512)
+    assert (deep.curves, deep.transfer, deep.fourier, deep.pictures) == (512, 256, 64, 6)
+
+
+def test_bad_input_is_refused(images, labels):
+    with pytest.raises(ValueError, match="a label for each, but got 6 images and 5 labels"):
+        survey_robustness([cnn()], images, labels[:5])
+    with pytest.raises(ValueError, match="names of their own"):
+        survey_robustness([cnn(), cnn()], images, labels)

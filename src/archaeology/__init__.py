@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archaeology.ablate.heads import ablate_heads as ablate_heads
+    from archaeology.attacks.method import attack_images as attack_images
     from archaeology.capture.checks import check_capture as check_capture
     from archaeology.capture.interceptor import intercepted as intercepted
     from archaeology.capture.record import Record as Record
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from archaeology.explain.method import explain as explain
     from archaeology.explain.method import explain_images as explain_images
     from archaeology.report.write import write_report as write_report
+    from archaeology.robustness.curve import robustness_curve as robustness_curve
+    from archaeology.robustness.survey import survey_robustness as survey_robustness
     from archaeology.specimens.load import load as load
     from archaeology.specimens.module import of_module as of_module
     from archaeology.specimens.specimen import Specimen as Specimen
@@ -39,6 +42,9 @@ _HOMES = {
     "survey_heads": "archaeology.stats.survey",
     "survey_specialization": "archaeology.stats.specialization",
     "ablate_heads": "archaeology.ablate.heads",
+    "attack_images": "archaeology.attacks.method",
+    "robustness_curve": "archaeology.robustness.curve",
+    "survey_robustness": "archaeology.robustness.survey",
     "write_report": "archaeology.report.write",
 }
 # Packages that are called as their main function (core/facade.py).

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from archaeology.core.intervals import bootstrap_means, wilson
 from archaeology.core.seeding import content_names, torch_generator
-from archaeology.core.shapes import Image, Label, PixelImage
+from archaeology.core.shapes import Image, PixelImage
 from archaeology.robustness.versions import answers_to_versions
 from archaeology.robustness.written import written
 from archaeology.specimens.specimen import Specimen
@@ -70,7 +70,7 @@ class FourierSensitivity:
         half = self.errors(specimen)
         return np.concatenate([half[::-1, :0:-1], half], axis=1)
 
-    def rings(self, specimen: str, edges: Sequence[float] = (0, 0.25, 0.5, 1.5)) -> list[dict[str, object]]:
+    def rings(self, specimen: str, edges: Sequence[float] = (0.0, 0.25, 0.5, 1.5)) -> list[dict[str, object]]:
         """Error over all frequencies between two radii, in shares of Nyquist, with Wilson's interval.
 
         Args:
@@ -136,7 +136,7 @@ class FourierSensitivity:
 def fourier_sensitivity(
     specimens: Sequence[Specimen],
     images: Image | PixelImage,
-    labels: Label,
+    labels: Int[Tensor, " label"],
     *,
     rms: float = RMS,
     every: int = 1,

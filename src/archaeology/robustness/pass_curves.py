@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from archaeology.core.intervals import wilson
 from archaeology.core.many import paired_share
-from archaeology.core.shapes import Image, Label, PixelImage
+from archaeology.core.shapes import Image, PixelImage
 from archaeology.robustness.filters import high_pass, low_pass
 from archaeology.robustness.versions import answers_to_versions
 from archaeology.robustness.written import written
@@ -74,7 +75,7 @@ class PassCurves:
 def pass_curves(
     specimens: Sequence[Specimen],
     images: Image | PixelImage,
-    labels: Label,
+    labels: Int[Tensor, " label"],
     *,
     cutoffs: Sequence[float] = CUTOFFS,
     at_once: int = 256,

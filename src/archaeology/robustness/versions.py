@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from archaeology.attacks.checks import checked_labels
 from archaeology.capture.finite import not_finite
@@ -21,7 +22,7 @@ Versions = Callable[[Image], Iterable[Image]]
 def answers_to_versions(
     specimens: Sequence[Specimen],
     images: Image | PixelImage,
-    labels: Label,
+    labels: Int[Tensor, " label"],
     versions: Versions,
     at_once: int,
 ) -> Int[np.ndarray, "specimen version image"]:

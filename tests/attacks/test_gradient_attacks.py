@@ -157,12 +157,17 @@ def test_restarts_begin_elsewhere_and_only_with_what_stands(subject, name):
     assert not torch.equal(more.images[~more.success], one.images[~more.success])
 
 
-def test_a_second_loss_is_climbed_by_what_stands(subject):
+@pytest.mark.parametrize("name", ["pgd", "apgd"])
+def test_a_second_loss_is_climbed_by_what_stands(subject, name):
     specimen, images, labels = subject
-    one = attack_images("pgd", specimen, images, labels, epsilon=0.02, steps=3)
-    more = attack_images("pgd", specimen, images, labels, epsilon=0.02, steps=3, second_loss="margin")
-    assert torch.equal(one.images[one.success], more.images[one.success])
-    assert (more.gradients[~more.success] == 6).all()
+    both = [
+        attack_images(name, specimen, images, labels, epsilon=0.02, steps=3, second_loss=second)
+        for second in (None, "margin")
+    ]
+    one, more = both
+    assert one.success.any() and torch.equal(one.images[one.success], more.images[one.success])
+    assert (more.success | ~one.success).all() and not more.success.all()
+    assert (one.gradients[~more.success] == 3).all() and (more.gradients[~more.success] == 6).all()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,13 @@ RISING = 0.75  # share of steps that must raise the loss
 
 @attack("apgd", norms=("linf", "l2"))
 def apgd(
-    victim: Victim, aim: Aim, *, steps: int = 50, restarts: int = 1, loss: str = "cross_entropy"
+    victim: Victim,
+    aim: Aim,
+    *,
+    steps: int = 50,
+    restarts: int = 1,
+    loss: str = "cross_entropy",
+    second_loss: str | None = None,
 ) -> Image:
     """The images where the model is wrong, or those of the highest loss seen where it never was.
 
@@ -36,7 +42,8 @@ def apgd(
         aim: What to break.
         steps: Of each restart, at least 1; it asks for as many gradients.
         restarts: Times to begin anew, each from another random place, at least 1.
-        loss: Of `LOSSES`; "dlr" does not vanish where the model is very sure.
+        loss: Of `LOSSES`; "dlr" and "margin" do not vanish where the model is very sure.
+        second_loss: Climbed once more, with as many steps, by what stands after all restarts; None to leave it at that.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -47,12 +54,12 @@ def apgd(
     check_counts(steps=steps, restarts=restarts)
     found = aim.images.clone()
     left = aim.rows
-    for restart in range(restarts):
+    for restart, raised in enumerate([loss] * restarts + ([second_loss] if second_loss else [])):
         if not len(left):
             break
         here = aim.only(left)
         start = random_start(here.normal("start", restart), here.images, here.epsilon, aim.norm)
-        left = ascend(victim, aim, start, left, found, steps, loss)
+        left = ascend(victim, aim, start, left, found, steps, raised)
     return found
 
 

@@ -98,6 +98,7 @@ def test_list_as_json_is_one_document(capsys):
     listed = json.loads(out)
     assert code == 0
     kinds = {"specimens", "recipes", "models", "worlds", "data", "explanations", "judges", "figures"}
+    kinds |= {"attacks", "robustness", "corruptions"}
     assert set(listed) == kinds and {"shapes1d", "shapes2d", "cue_conflict"} == set(listed["worlds"])
     assert {"vit_cifar10", "convnet_cifar10", "vit_cue_conflict", "convnet_cue_conflict"} <= set(
         listed["recipes"]

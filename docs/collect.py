@@ -26,9 +26,8 @@ def kept(run: Path) -> dict[str, Any]:
         for line in lines
         if all(name in line for name in told)
     ]
-    reached = (
-        ("scores",) if of_world else ("accuracy", "train_accuracy", "data", "teacher", "origin", "frozen")
-    )
+    of_images = ("accuracy", "train_accuracy", "robust_accuracy", "data", "teacher", "origin", "frozen")
+    reached = ("scores",) if of_world else of_images
     facts = ("seed", "command", "git", "versions", "trained", *reached)
     return {**{fact: document.get(fact) for fact in facts if fact in document}, "curve": curve}
 

@@ -106,6 +106,8 @@ def test_a_training_that_breaks_says_so_and_leaves_its_batch(tmp_path, capsys, p
         (("vit_cifar1",), "vit_cifar10"),
         (("vit_cifar10", "--freeze", "head"), "freeze must be none, backbone or blocks:N"),
         (("vit_cifar10", "--budget", "soon"), "a duration must look like 90s, 10m or 1.5h"),
+        (("vit_cifar10", "--epsilon", "8"), "did you mean 8/255?"),
+        (("vit_cifar10", "--adversarial", "pgd", "--epsilon", "eight"), "must look like 0.03 or 8/255"),
         (("vit_cifar10", "--accumulate", "3"), "accumulate must divide batch_size"),
         (("vit_cifar10", "--schedule", "step"), "one_cycle"),
         (("vit_cifar10", "--distill", "soft", "--data", "PHOTOS"), "needs a teacher"),

@@ -68,6 +68,11 @@ def test_no_weaker_than_a_loop_over_epsilon_and_cheaper(build):
     assert 0 < curve.correct[3].sum() < 30
     assert curve.found.gradients.sum() < 0.6 * sum(int(loop.gradients.sum()) for loop in loops)
     assert curve.smallest[4] == 0 and curve.distances[4] == 0
+    asked = curve.found.gradients
+    assert asked[4] == 0 and (asked[torch.arange(31) != 4] > 0).all()
+    assert (
+        asked[curve.smallest > 1] >= 7
+    ).all()  # what stands one step below has been asked seven times there
 
 
 def test_every_break_is_within_its_epsilon_and_one_step_below_stands_when_attacked():

@@ -9,12 +9,18 @@ import torch
 from tests.robustness import models
 from torch import nn
 
+from archaeology.robustness import gradient_trial
 from archaeology.robustness.flags import check_gradients
 from archaeology.robustness.suspicion import judged, of_pairs, of_share
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen
 
 COUNT = 37
+
+
+@pytest.fixture(autouse=True)
+def few_queries(monkeypatch):
+    monkeypatch.setattr(gradient_trial, "QUERIES", 60)
 
 
 class Saturated(nn.Module):
@@ -139,7 +145,7 @@ def test_pairs_are_tested_by_their_signs():
     assert none.p_value == 1 and none.share == 0
     clear = of_pairs("some", "this breaks", weak, np.zeros(30, dtype=bool), 0.0)
     assert clear.p_value == pytest.approx(0.5**12)
-    assert clear.sentence.endswith("12 images only by the former, 0 only by the latter")
+    assert clear.sentence.endswith("12 only the former and 0 only the latter")
 
 
 def test_large_and_no_accident_are_both_needed():
@@ -148,7 +154,9 @@ def test_large_and_no_accident_are_both_needed():
     small, large = of_pairs("a", "", many, nothing, 0.05), of_pairs("b", "", many, nothing, 0.02)
     lucky = of_pairs("c", "", many[:50], ~many[:50] & (np.arange(50) < 50), 0.02)
     assert [one.raised for one in judged([small, large, lucky], 0.01)] == [False, True, False]
-    assert judged([small, large, lucky], 0.01)[1].p_corrected >= large.p_value
+    one = judged([small, large, lucky], 0.01)[1]
+    assert one.p_corrected >= large.p_value
+    assert "(3.0% of images, 2% allowed; p = " in one.sentence
 
 
 def test_errors():
@@ -160,6 +168,10 @@ def test_errors():
         check_gradients(specimen, images, labels, epsilon=0.0)
     with pytest.raises(ValueError, match="needs an image that network is right about"):
         check_gradients(specimen, images, (labels + 1) % models.CLASSES)
+    with pytest.raises(ValueError, match="at_most must be at least 1"):
+        check_gradients(specimen, images, labels, at_most=0)
+    with pytest.raises(ValueError, match="level lie between 0 and 1"):
+        check_gradients(specimen, images, labels, level=1.0)
     deaf = Specimen("deaf", Deaf(specimen.model), "other", (), (6, 9))
     with pytest.raises(ValueError, match="must be differentiable"):
         check_gradients(deaf, images, labels)

@@ -67,14 +67,19 @@ def of_pairs(
     """
     only_weak, only_strong = int((weak & ~strong).sum()), int((strong & ~weak).sum())
     p_value = float(stats.binom.sf(only_weak - 1, only_weak + only_strong, 0.5))  # pyright: ignore[reportUnknownMemberType]
-    sentence += f": {only_weak} images only by the former, {only_strong} only by the latter"
+    sentence += f", {only_weak} only the former and {only_strong} only the latter"
     return Suspicion(name, sentence, (only_weak - only_strong) / len(weak), allowed, len(weak), p_value)
 
 
 def judged(found: Sequence[Suspicion], level: float) -> tuple[Suspicion, ...]:
-    """All of them, those raised that are large and no accident."""
+    """All of them, those raised that are large and no accident; what they were judged by is added to the sentence."""
     strict = corrected(np.array([one.p_value for one in found]))
     return tuple(
-        replace(one, p_corrected=float(p_value), raised=one.share > one.allowed and float(p_value) < level)
-        for one, p_value in zip(found, strict, strict=True)
+        replace(
+            one,
+            sentence=f"{one.sentence} ({one.share:.1%} of images, {one.allowed:.0%} allowed; p = {p_value:.2g})",
+            p_corrected=p_value,
+            raised=one.share > one.allowed and p_value < level,
+        )
+        for one, p_value in zip(found, strict.tolist(), strict=True)
     )

@@ -26,7 +26,8 @@ from archaeology.core.shapes import Image, Label
 INSIDE = 0.999999  # black and white are moved inside by this, because their w would be infinite
 SHARE = 0.3  # of the way to the boundary of a linear model, that the first step goes
 FACTOR = 4.0  # the constant's, while no search or every search of an image has worked
-CHECKS = 10  # times per search that progress is asked for
+CHECKS = 10  # times per search that progress is asked for, if there are steps enough
+PATIENCE = 5  # steps between two times, at least
 PROGRESS = 1e-4  # share of the loss that must have gone since the last time
 DECAYS = (0.9, 0.999)  # of Adam's means
 
@@ -36,8 +37,8 @@ def carlini_wagner(
     victim: Victim,
     aim: Aim,
     *,
-    steps: int = 100,
-    searches: int = 4,
+    steps: int = 50,
+    searches: int = 3,
     learning_rate: float | None = None,
     confidence: float = 0.0,
     constant: float | None = None,
@@ -47,7 +48,7 @@ def carlini_wagner(
     Args:
         victim: The model.
         aim: What to break.
-        steps: Of each search at most, at least 1; progress is asked for ten times.
+        steps: Of each search at most, at least 1; progress is asked for ten times, or every 5 steps.
         searches: Constants tried for each image, at least 1.
         learning_rate: Adam's, above 0, in units of w; an image changes by at most about half of it per step. None for
             each image's own.
@@ -78,7 +79,7 @@ def carlini_wagner(
         loss = far**2 + state.constant * (lead - answer.losses).clamp(min=0)
         state.least = torch.minimum(state.least, loss)
         adam_step(state, slope(state, answer, change, wrong))
-        ended = (state.step >= steps) | stalled(state, max(1, steps // CHECKS))
+        ended = (state.step >= steps) | stalled(state, max(PATIENCE, steps // CHECKS))
         if ended.any():
             next_search(state, ended)
             state = state.only((state.searched < searches).nonzero()[:, 0])
@@ -140,7 +141,7 @@ class Search:
 def begin(aim: Aim, constant: PerImage, rate: PerImage) -> Search:
     """The first search of every image."""
     start = torch.atanh((2 * aim.images - 1) * INSIDE)
-    endless = torch.full_like(aim.epsilon, torch.inf)
+    endless = torch.full_like(constant, torch.inf)
     none = torch.zeros_like(aim.rows)
     return Search(
         rows=aim.rows,
@@ -170,7 +171,7 @@ def linear_guesses(
     There the boundary is |m| / |g| away, and at the least loss 2 * change = constant * g, so the constant is
     2 |m| / |g|^2. Adam's first step changes every w by its rate; it is to go a share of that way.
     """
-    whole = torch.ones_like(aim.epsilon)
+    whole = aim.images.new_ones(len(aim))
     if constant is not None and rate is not None:
         return constant * whole, rate * whole
     answer = victim.gradient(aim.images, aim.labels, aim.rows, "margin")

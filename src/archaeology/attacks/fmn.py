@@ -51,7 +51,7 @@ def fmn(
     nearest = Nearest(aim)
     images, rows = aim.images, aim.rows
     largest = sizes(torch.maximum(images, 1 - images), aim.norm)
-    ball = torch.full_like(aim.epsilon, torch.inf)
+    ball = torch.full_like(nearest.far, torch.inf)
     for step in range(steps):
         answer = victim.gradient(images, aim.labels, rows, "margin")
         lead = answer.losses - enough(answer.logits)

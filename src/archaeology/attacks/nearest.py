@@ -27,7 +27,7 @@ class Nearest:
     def __init__(self, aim: Aim) -> None:
         """Begin with nothing found."""
         self.images = aim.images.clone()
-        self.far = torch.full_like(aim.epsilon, torch.inf)
+        self.far = aim.images.new_full((len(aim),), torch.inf)
         self._norm = aim.norm
 
     def keep(

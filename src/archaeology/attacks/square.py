@@ -58,7 +58,7 @@ def square(victim: Victim, aim: Aim, *, queries: int = 1000, share: float = 0.8)
     found, rows = aim.images.clone(), aim.rows
     sources = [torch_generator(aim.seed, "attack", "square", name) for name in aim.names]
     images = striped(aim, sources) if aim.norm == "linf" else bumped(aim, sources)
-    best = torch.full_like(aim.epsilon, -torch.inf)
+    best = aim.images.new_full((len(aim),), -torch.inf)
     here = aim
     drawn = torch.empty(0)
     tried = images

@@ -19,10 +19,11 @@ from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.estimate import estimate
 from archaeology.dig.judging import judging_count
+from archaeology.dig.robustness import robustness_count
 from archaeology.dig.run import claimed_folder
 
 SMALL = {"images": 30, "batch_size": 4, "layer_images": 3, "pair_images": 6, "seed": 1}
-SMALL |= {"judge_images": 2, "pruning_images": 6}
+SMALL |= {"judge_images": 2, "pruning_images": 6, "robustness_images": 4}
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,33 @@ def test_metrics_repeat_every_number_in_long_form(finished):
     assert metrics["vit", "ablation_loss/layer1/head1"]["high"] == head["ablation_loss_high"]
 
 
+def test_what_breaks_both_models_is_measured(finished, tiny):
+    document = finished.robustness
+    assert document["roles"] == {"vit": tiny["vit"], "cnn": tiny["cnn"]} and document["n"] == 4
+    assert finished.results["not_attacked"] == ""
+    rows = [row for row in finished.metrics.to_pylist() if row["attack"] == "pgd"]
+    (at_zero,) = (
+        row
+        for row in rows
+        if (row["model"], row["metric"], row["epsilon"]) == ("cnn", "robust_accuracy/linf", 0)
+    )
+    cnn = next(one for one in document["curves"][0]["curves"] if one["specimen"] == tiny["cnn"])
+    assert at_zero["value"] == cnn["table"][0]["accuracy"] and at_zero["n"] == 4
+    parts = {path.name for path in (finished.path / "parts").iterdir()}
+    assert {"robustness-curves", "robustness-patches"} <= parts
+
+
+def test_how_many_images_are_attacked_follows_from_what_models_cost(tiny):
+    config = DigConfig(**tiny, data="cue_conflict")
+    small = {role: arc.load(tiny[role], device="cpu") for role in ("vit", "cnn")}
+    assert robustness_count(config, small, available=1000) == 128
+    assert robustness_count(config, small, available=5) == 5
+    large = {**small, "cnn": replace(small["cnn"], model=torch.nn.Linear(20_000, 5_000))}
+    assert robustness_count(config, large, available=1000) == 0
+    asked = config.model_copy(update={"robustness_images": 7})
+    assert robustness_count(asked, large, available=1000) == 7
+
+
 def test_the_same_dig_again_is_read_not_made(finished, tiny):
     written = (finished.path / "run.json").stat().st_mtime_ns
     again = arc.dig(**tiny, data="cue_conflict", out=finished.path, **SMALL)
@@ -251,6 +279,7 @@ def test_unlabelled_images_count_agreement(tiny, tmp_path):
     assert set(run.images.column("failure").to_pylist()) == {None}
     assert run.results["leaderboard"] == {"vit": None, "cnn": None}
     assert "judge_images was 0" in run.results["not_judged"]["vit"]
+    assert run.robustness is None and "there are no labels to be wrong about" in run.results["not_attacked"]
     report = arc.write_report(run.path)
     assert report.stat().st_size > 10_000
 
@@ -308,7 +337,7 @@ def test_killed_half_way_it_goes_on_and_redoes_no_finished_image(finished, tiny,
 def test_estimate_names_every_stage_and_counts_images(tiny):
     forecast = estimate(DigConfig(**tiny, data="cue_conflict", images=50))
     assert forecast.images == 50
-    stages = {"decode", "predict", "heads", "ablate", "prune", "judge", "maps", "report"}
+    stages = {"decode", "predict", "heads", "ablate", "prune", "judge", "attack", "maps", "report"}
     assert set(forecast.seconds) == stages
     assert forecast.total == pytest.approx(sum(forecast.seconds.values()))
     assert forecast.memory > 0

@@ -111,13 +111,36 @@ def head_table(
 
 
 def metric_table(
-    results: Mapping[str, Any], heads: Sequence[Mapping[str, Any]], *, split: str | None, seed: int
-):
-    """The rows of `metrics.parquet`: every number of the dig with its interval, in one long table."""
-    rows = []
+    results: Mapping[str, Any],
+    heads: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Any]] = (),
+    *,
+    split: str | None,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The rows of `metrics.parquet`: every number of the dig with its interval, in one long table.
 
-    def add(model: str, metric: str, value: float, low: float, high: float, n: int, method: str) -> None:
-        place = {"model": model, "metric": metric, "split": split, "attack": None, "epsilon": None}
+    Args:
+        results: As in `results.json`.
+        heads: The rows of `heads.parquet`.
+        curves: Accuracy against epsilon: `model, attack, norm, epsilon, n, accuracy` with its interval.
+        split: Of the data.
+        seed: Of the dig.
+    """
+    rows: list[dict[str, Any]] = []
+
+    def add(
+        model: str,
+        metric: str,
+        value: float,
+        low: float,
+        high: float,
+        n: int,
+        method: str,
+        attack: str | None = None,
+        epsilon: float | None = None,
+    ) -> None:
+        place = {"model": model, "metric": metric, "split": split, "attack": attack, "epsilon": epsilon}
         rows.append(
             {**place, "value": value, "low": low, "high": high, "n": n, "method": method, "seed": seed}
         )
@@ -133,6 +156,10 @@ def metric_table(
     else:
         one = results["agreement"]
         add("both", "agreement", one["value"], one["low"], one["high"], one["n"], one["method"])
+    for row in curves:
+        ends = (row["accuracy"], row["accuracy_low"], row["accuracy_high"], row["n"])
+        metric = f"robust_accuracy/{row['norm']}"
+        add(row["model"], metric, *ends, "wilson", attack=row["attack"], epsilon=row["epsilon"])
     for row in heads:
         for name in (*STATISTICS, *EFFECTS):
             if np.isfinite(row[name]):

@@ -95,7 +95,7 @@ def estimate(config: DigConfig) -> Forecast:
         "judge": PASSES_OF_A_METHOD
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
-        "break": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
+        "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

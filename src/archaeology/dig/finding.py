@@ -42,6 +42,34 @@ def distance_from(nothing: float, interval: Row) -> float:
     return min(CAP, gap / half) if half > 0 else (CAP if gap > 0 else 0.0)
 
 
+def short_name(name: str) -> str:
+    """A model's name without where it comes from."""
+    return name.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1] or name
+
+
+def interval(row: Row, key: str) -> dict[str, float]:
+    """`key` of a row and the ends of its interval; NaN for null."""
+    return {
+        end: number(row.get(key + tail)) for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))
+    }
+
+
+def side(found: Mapping[str, float], nothing: float = 0.0) -> int:
+    """1 or -1 where the interval lies above or below `nothing`, else 0; NaN tells nothing."""
+    return int(found["low"] > nothing) - int(found["high"] < nothing)
+
+
+def turned(found: Mapping[str, float]) -> dict[str, float]:
+    """The same with its sign changed."""
+    return {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
+
+
+def ordered(row: Row, key: str) -> tuple[dict[str, float], str, str]:
+    """A difference turned so that it is not negative, with the name of the larger and of the smaller."""
+    gap, first, other = interval(row, key), str(row["specimen"]), str(row["other"])
+    return (gap, first, other) if gap["value"] >= 0 else (turned(gap), other, first)
+
+
 def percent(share: float) -> str:
     """0.864 -> 86.4 %."""
     return f"{100 * share:.1f} %"

@@ -40,6 +40,17 @@ class Broken:
     document: dict[str, Any] | None
     reason: str = ""
 
+    def curve_rows(self) -> list[dict[str, Any]]:
+        """Accuracy against epsilon for `metrics.parquet`: `model, attack, norm, epsilon, n, accuracy`, its interval."""
+        document = self.document or {}
+        roles = {name: role for role, name in document.get("roles", {}).items()}
+        return [
+            {**row, "model": roles[curve["specimen"]], "attack": each["attack"], "norm": each["norm"]}
+            for each in document.get("curves", ())
+            for curve in each["curves"]
+            for row in curve["table"]
+        ]
+
 
 def robustness_count(config: DigConfig, specimens: Mapping[str, Specimen], *, available: int) -> int:
     """How many images to attack: as asked, else what the budget allows, at most 128; 0 below 16."""

@@ -231,7 +231,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             role: judge_methods(role, one, prints[role], images, parts, config)
             for role, one in specimens.items()
         }
-    with site.stage("break"):
+    with site.stage("attack"):
         broken = survey_both(specimens, prints, matches, images, parts, config)
     with site.stage("maps"):
         shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
@@ -259,7 +259,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             write_json(site.folder / "robustness.json", broken.document)
         split = images.decoded.split
         write_table(
-            site.folder / "metrics.parquet", metric_table(results, heads, split=split, seed=config.seed)
+            site.folder / "metrics.parquet",
+            metric_table(results, heads, broken.curve_rows(), split=split, seed=config.seed),
         )
         write_arrays(site.folder / "specimens.zarr", *shown)
         write_json(site.folder / "results.json", results)

@@ -105,7 +105,7 @@ def show(document: dict[str, Any]) -> None:
         print()
     for name, report in (document.get("gradients") or {}).items():
         for flag in report["flags"]:
-            print(f"warning: {name}: {flag['text']}")
+            print(f"warning: {name}: {flag}")
     for part, reason in document["missing"].items():
         print(f"{part}: left out, because {reason}.")
     print(MEANING)

@@ -89,7 +89,7 @@ def surveyed(arguments: "AttackArguments", sizes: list[float] | None, size: floa
         epsilons=sizes,
         depth=Depth().scaled(len(images)),
         seed=arguments.seed,
-        keep=keeper(Parts(folder / "parts"), (key,), len(images), forgiving=False),
+        keep=keeper(Parts(folder / "parts"), (key,), len(images), strict=("curves",)),
     )
     files = [str(file) for drawing, data in drawn(document) for file in save(drawing, data, folder)]
     document |= {

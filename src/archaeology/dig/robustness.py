@@ -5,7 +5,7 @@ results say so. How many images are taken follows from what the models cost, unl
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,20 +88,20 @@ def survey_both(
         names=chosen.decoded.ids,
         depth=depth,
         seed=config.seed,
-        keep=keeper(parts, known, count, forgiving=True),
+        keep=keeper(parts, known, count),
     )
     return Broken({**document, "roles": dict(zip(specimens, (one.name for one in aligned), strict=True))})
 
 
-def keeper(parts: Parts, known: tuple[str, ...], count: int, *, forgiving: bool) -> Keep:
+def keeper(parts: Parts, known: tuple[str, ...], count: int, *, strict: Collection[str] = ()) -> Keep:
     """What keeps each part of a survey when it is done, and finds it again.
 
     Args:
         parts: Where.
         known: All that the results depend on, as text.
         count: Images of the survey.
-        forgiving: Whether a part that a model spoils, because it cannot be differentiated, say, is left out with the
-            reason; else its error is raised.
+        strict: Parts whose errors are raised; any other that a model spoils, because it cannot be differentiated, say,
+            is left out with the reason.
     """
 
     def keep(part: str, compute: Callable[[], Any]) -> Any:
@@ -109,7 +109,7 @@ def keeper(parts: Parts, known: tuple[str, ...], count: int, *, forgiving: bool)
             try:
                 return {"json": np.frombuffer(json_text(compute()).encode(), np.uint8)}
             except ValueError as error:
-                if forgiving and not isinstance(error, NotApplicableError):
+                if part not in strict and not isinstance(error, NotApplicableError):
                     raise NotApplicableError(str(error)) from error
                 raise
 

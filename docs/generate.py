@@ -159,6 +159,29 @@ def training_table() -> str:
     return "\n".join(lines)
 
 
+def robust_table() -> str:
+    """One row for each recipe that learns from an adversary."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in TRAINING_RESULTS.glob("*.json")]
+    lines = [
+        "| recipe | seed | attack | accuracy under attack, % | 95 % interval | images | without attack, % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = [
+        (document["recipe"], run)
+        for document in sorted(documents, key=lambda document: document["recipe"])
+        for run in document["runs"]
+        if "robust_accuracy" in run
+    ]
+    for name, run in rows:
+        reached = run["robust_accuracy"]
+        lines.append(
+            f"| `{name}` | {run['seed']} | {reached['attack']} | {100 * reached['value']:.1f} | "
+            f"{100 * reached['low']:.1f} to {100 * reached['high']:.1f} | {reached['n']:,} | "
+            f"{100 * run['accuracy']['value']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
 def training_page() -> str:
     """What every recipe of images reached."""
     return f"""# Trainings on real images
@@ -169,6 +192,14 @@ time on one core beside other work, so they say what is feasible, not what is fa
 `archaeology compare-training RUN...` compares runs with intervals.
 
 {training_table()}
+
+## Under attack
+
+Recipes that learn from an adversary (`--adversarial fast` or `pgd`), and what is left of their accuracy when each test
+image is changed against them: projected gradient descent from one random start, a first look that a stronger attack
+may lower.
+
+{robust_table()}
 """
 
 

@@ -94,7 +94,9 @@ def model_card(architecture: str, num_numbers: int, config: Mapping[str, Any]) -
 
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping) and {"value", "low", "high", "n"} <= set(value):
-        return f"{value['value']:.4f} (95 % interval {value['low']:.4f} to {value['high']:.4f}, n = {value['n']:,})"
+        against = f"; {value['attack']}" if "attack" in value else ""
+        interval = f"95 % interval {value['low']:.4f} to {value['high']:.4f}, n = {value['n']:,}"
+        return f"{value['value']:.4f} ({interval}{against})"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     return f"`{value}`" if isinstance(value, str) and " " in value else str(value)

@@ -1,6 +1,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,24 @@ def made_up():
         sys.modules[name] = module
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def made_up_survey():
+    """The module that makes up surveys of robustness."""
+    name = "archaeology_fixture_robustness"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BESIDE.with_name("fixture_robustness.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def attacked(made_up_survey):
+    """What has a survey of robustness, of three models."""
+    return SimpleNamespace(robustness=made_up_survey.made_up_document())
 
 
 @pytest.fixture(scope="session")
@@ -284,11 +303,12 @@ def explained():
 
 
 @pytest.fixture
-def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run, comparison, explained):
+def source_of(small_run, attacked, zoo_run, world_runs, profile_run, reverser_run, comparison, explained):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
     from archaeology.figures import explanation_figures, profile_figures, training_figures, world_figures
     from archaeology.figures._world_source import WorldSource, found_runs
+    from archaeology.report.robustness import ROBUSTNESS_FIGURES
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
 
@@ -303,6 +323,8 @@ def source_of(small_run, zoo_run, world_runs, profile_run, reverser_run, compari
             return comparison
         if name in explanation_figures:
             return explained
+        if name in ROBUSTNESS_FIGURES:
+            return attacked
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

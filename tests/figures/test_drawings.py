@@ -17,6 +17,7 @@ from archaeology.figures import (
     world_figures,
     zoo_figures,
 )
+from archaeology.report.robustness import ROBUSTNESS_FIGURES
 
 NEED_LABELS = {
     "accuracy",
@@ -27,7 +28,14 @@ NEED_LABELS = {
     "layer_ablation",
     "pruning",
 }
-OPTIONAL = {"leaderboard_vit", "leaderboard_cnn", "specialization", "layer_ablation", "pruning"}
+OPTIONAL = {
+    "leaderboard_vit",
+    "leaderboard_cnn",
+    "specialization",
+    "layer_ablation",
+    "pruning",
+    *ROBUSTNESS_FIGURES,
+}
 FOLDER = Path(archaeology.figures.__file__).parent
 SHARED = {"__init__", "drawing", "files", "svg", "terms", "words"}
 EVERY = {
@@ -95,7 +103,7 @@ def test_nothing_is_cut_off(name, source_of):
 @pytest.mark.parametrize("name", list(figures))
 def test_without_labels_there_are_no_numbers_to_invent(name, unlabelled_run):
     data = figures.get(name).compute(RunDirectory(unlabelled_run))
-    assert (data is None) == (name in NEED_LABELS | {"class_token_mass"})
+    assert (data is None) == (name in NEED_LABELS | {"class_token_mass", *ROBUSTNESS_FIGURES})
 
 
 @pytest.mark.parametrize("name", list(figures))

@@ -23,6 +23,9 @@ COLOURS = {
     "cnn": "#b0561a",
     "vit-soft": "#a9c8de",
     "cnn-soft": "#e6bd9d",
+    "third": "#86469c",
+    "fourth": "#7f6a13",
+    "fifth": "#b4336a",
     "right": "#1f6b46",
     "wrong": "#a3212f",
 }

@@ -14,6 +14,7 @@ from archaeology.report.layers import Layers, layers
 from archaeology.report.leaderboards import Leaderboards, leaderboards
 from archaeology.report.methods import Methods, methods
 from archaeology.report.pairs import Pairs, pairs
+from archaeology.report.robustness import ROBUSTNESS_FIGURES, Robustness, robustness
 from archaeology.report.shown import shown_images
 from archaeology.report.verdict import Verdict, verdict
 
@@ -38,6 +39,7 @@ CHAPTERS = {
     "leaderboard": "Which map to believe",
     "layers": "Through the layers",
     "heads": "Head by head",
+    "robustness": "What breaks them",
     "methods": "Methods and limits",
     "provenance": "Provenance",
 }
@@ -90,6 +92,8 @@ class Report:
     leaderboard_figures: tuple[FigureView, ...]
     layers: Layers | None
     head_figures: tuple[FigureView, ...]
+    robustness: Robustness | None
+    robustness_figures: tuple[FigureView, ...]
     methods: Methods
     grad_cam_layer: str | None
     num_images: int
@@ -106,8 +110,9 @@ def report_of(run: RunDirectory) -> Report:
     drawn = {name: view for name in figures if (view := figure_view(run, figures.get(name))) is not None}
     height, width = (int(size) for size in run.specimens["pixels"].shape[-2:])
     models, side_by_side = facts["models"], pairs(run, images)
-    boards = leaderboards(run)
-    chapters = {key: title for key, title in CHAPTERS.items() if key != "leaderboard" or boards}
+    boards, breaks = leaderboards(run), robustness(run)
+    absent = {key for key, found in (("leaderboard", boards), ("robustness", breaks)) if found is None}
+    chapters = {key: title for key, title in CHAPTERS.items() if key not in absent}
     return Report(
         chapters=chapters,
         vit=models["vit"]["name"],
@@ -123,6 +128,8 @@ def report_of(run: RunDirectory) -> Report:
         leaderboard_figures=_views(drawn, LEADERBOARD_FIGURES),
         layers=layers(run, images),
         head_figures=_views(drawn, HEAD_FIGURES),
+        robustness=breaks,
+        robustness_figures=_views(drawn, ROBUSTNESS_FIGURES),
         methods=methods(run, side_by_side),
         grad_cam_layer=models["cnn"].get("target_layer"),
         num_images=run.results["n"],

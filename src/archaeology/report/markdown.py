@@ -30,6 +30,7 @@ def markdown(report: Report) -> str:
         f"## {report.chapters['heads']}",
         "Layers and heads are counted from 1, in `heads.parquet` from 0.",
         *_figures(report.head_figures),
+        *_robustness(report),
         f"## {report.chapters['provenance']}",
         "\n".join(f"    {line}" for line in report.command.splitlines()),
         *(_group(title, rows) for title, rows in report.provenance),
@@ -92,6 +93,23 @@ def _leaderboards(report: Report) -> list[str]:
         f"The rule: {plain(chapter.rule)}.",
         *_figures(report.leaderboard_figures),
         *(f"- {plain(line)}" for line in (*chapter.dissent, *chapter.reach)),
+        *([missing] if chapter.missing else []),
+    ]
+
+
+def _robustness(report: Report) -> list[str]:
+    chapter = report.robustness
+    if chapter is None:
+        return []
+    missing = _table(("Not measured", "Reason"), chapter.missing)
+    return [
+        f"## {report.chapters['robustness']}",
+        *(
+            f"- **Gradients of {plain(warning.model)} may be masked.** {plain(' '.join(warning.reasons))}"
+            for warning in chapter.warnings
+        ),
+        *(f"- {plain(line)}" for line in chapter.unsuspected),
+        *_figures(report.robustness_figures),
         *([missing] if chapter.missing else []),
     ]
 

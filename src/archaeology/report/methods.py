@@ -9,7 +9,9 @@ from archaeology.dig.directory import RunDirectory
 from archaeology.explain.method import title_of
 from archaeology.figures.specialization import rule_words
 from archaeology.figures.terms import METHODS, judge_term, method_term
+from archaeology.report.attack_terms import AttackTerm
 from archaeology.report.pairs import Pairs
+from archaeology.report.robustness import attacks_used, measures_used
 from archaeology.stats.labels import RULES
 
 
@@ -32,12 +34,16 @@ class Methods:
         judges: That judged them; empty where none did.
         rules: By which heads are named, in order, as label, rule and reason; empty where heads have no labels.
         is_corrected: Whether tests of heads were corrected for many comparisons.
+        attacks: That images were changed by; empty for a run without a survey of robustness.
+        measures: Of what breaks the models, likewise.
     """
 
     maps: tuple[Term, ...]
     judges: tuple[Term, ...]
     rules: tuple[tuple[str, str, str], ...]
     is_corrected: bool
+    attacks: tuple[Term, ...]
+    measures: tuple[Term, ...]
 
 
 def methods(run: RunDirectory, drawn: Pairs) -> Methods:
@@ -59,6 +65,8 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
         judges=tuple(_judge(name) for name in asked),
         rules=tuple((rule.label, rule_words(rule), rule.reason) for rule in RULES) if labelled else (),
         is_corrected=tested or run.layers is not None,
+        attacks=tuple(_attack(term, parameters) for term, parameters in attacks_used(run.robustness or {})),
+        measures=tuple(_attack(term) for term in measures_used(run.robustness or {})),
     )
 
 
@@ -72,6 +80,11 @@ def _map(name: str) -> Term:
 def _judge(name: str) -> Term:
     term = judge_term(name)
     return Term(term.title, lowered(term.formula), term.asks, term.source)
+
+
+def _attack(term: AttackTerm, parameters: str = "") -> Term:
+    text = f"{term.text} {parameters}".strip()
+    return Term(term.title, lowered(term.formula), text, term.source)
 
 
 def lowered(formula: str) -> Markup:

@@ -1,0 +1,166 @@
+"""What hurts a model without any attack: noise of a frequency, filters, corruptions, lost patches, other textures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from archaeology.dig.finding import (
+    Finding,
+    distance_from,
+    interval,
+    ordered,
+    percent,
+    points,
+    short_name,
+    side,
+    turned,
+)
+
+
+def frequency_findings(found: Mapping[str, Any]) -> list[Finding]:
+    """Which band of frequencies surely breaks a model most?"""
+    said = []
+    for name, model in (found.get("models") or {}).items():
+        errors = [(row, interval(row, "error")) for row in model["rings"]]
+        row, worst = max(errors, key=lambda pair: pair[1]["value"])
+        rest = [error for other, error in errors if other is not row]
+        if not rest or not all(worst["low"] > error["high"] for error in rest):
+            continue
+        second = max(rest, key=lambda error: error["value"])
+        text = (
+            f"Noise there makes it wrong on {percent(worst['value'])} of {int(row['n']):,} images (95 % interval "
+            f"{percent(worst['low'])} to {percent(worst['high'])}), elsewhere on at most {percent(second['value'])} "
+            f"({percent(second['low'])} to {percent(second['high'])})."
+        )
+        band = f"{100 * row['low']:.0f} to {100 * min(row['high'], 1.0):.0f} % of the finest frequency"
+        title = f"{short_name(name)} is weakest against patterns at {band}"
+        said.append(Finding(title, text, "fourier_sensitivity", distance_from(second["high"], worst)))
+    return said
+
+
+def pass_findings(found: Mapping[str, Any]) -> list[Finding]:
+    """Does a model need fine patterns more than coarse ones, or the other way round?"""
+    said = []
+    table = found.get("table") or ()
+    if not table:
+        return []
+    cutoff = min({float(row["cutoff"]) for row in table}, key=lambda one: abs(one - 0.5))
+    there = {(row["specimen"], row["kind"]): row for row in table if float(row["cutoff"]) == cutoff}
+    for name in found["specimens"]:
+        fine, coarse = (interval(there[name, kind], "lost") for kind in ("low", "high"))
+        for more, less, needed, spared in (
+            (fine, coarse, "fine", "coarse"),
+            (coarse, fine, "coarse", "fine"),
+        ):
+            if more["low"] > less["high"]:
+                text = (
+                    f"Cut at {100 * cutoff:.0f} % of the finest frequency, it loses {points(more['value'])} (95 % "
+                    f"interval {points(more['low'])} to {points(more['high'])}) without {needed} patterns and "
+                    f"{points(less['value'])} ({points(less['low'])} to {points(less['high'])}) without {spared} ones "
+                    f"(n = {int(there[name, 'low']['n']):,})."
+                )
+                title = f"{short_name(name)} needs {needed} patterns more than {spared} ones"
+                said.append(Finding(title, text, "frequency_passes", distance_from(less["high"], more)))
+    return said
+
+
+def corruption_findings(found: Mapping[str, Any]) -> list[Finding]:
+    """Who errs less on corrupted images, and which corruption is surely worse than the mean?"""
+    said = []
+    reference = str(found.get("reference"))
+    for name, model in (found.get("models") or {}).items():
+        gap, mean = interval(model, "difference"), interval(model, "mean_error")
+        if name != reference and side(gap):
+            better, worse = (reference, name) if side(gap) > 0 else (name, reference)
+            gap = gap if side(gap) > 0 else turned(gap)
+            text = (
+                f"Over {len(found['corruptions'])} corruptions at all severities {short_name(better)} errs "
+                f"{points(gap['value'])} less on the same {int(found['n']):,} images (95 % interval "
+                f"{points(gap['low'])} to {points(gap['high'])})."
+            )
+            title = f"{short_name(better)} withstands corruptions better than {short_name(worse)}"
+            said.append(Finding(title, text, "corruptions", distance_from(0.0, gap)))
+        said += _worst_corruption(found, name, mean)
+    return said
+
+
+def _worst_corruption(found: Mapping[str, Any], name: str, mean: Mapping[str, float]) -> list[Finding]:
+    worst = max(
+        (_corruption_error(found, name, kind) | {"kind": kind} for kind in found["corruptions"]),
+        key=lambda one: one["value"],
+    )
+    if not worst["low"] > mean["high"]:
+        return []
+    kind = str(worst["kind"]).replace("_", " ")
+    text = (
+        f"It is wrong on {percent(worst['value'])} of {int(found['n']):,} images (95 % interval "
+        f"{percent(worst['low'])} to {percent(worst['high'])}, mean over severities), on {percent(mean['value'])} "
+        f"({percent(mean['low'])} to {percent(mean['high'])}) over all corruptions."
+    )
+    title = f"The worst corruption for {short_name(name)} is {kind}"
+    return [Finding(title, text, "corruptions", distance_from(mean["high"], worst))]
+
+
+def _corruption_error(found: Mapping[str, Any], name: str, kind: str) -> dict[str, Any]:
+    """Mean error over severities; its interval is that of the severities' own, averaged, so it is rather too wide."""
+    rows = [row for row in found["table"] if row["specimen"] == name and row["corruption"] == kind]
+    ends = [interval(row, "accuracy") for row in rows]
+    return {
+        end: 1 - sum(one[other] for one in ends) / len(ends)
+        for end, other in (("value", "value"), ("low", "high"), ("high", "low"))
+    }
+
+
+def patch_findings(found: Mapping[str, Any]) -> list[Finding]:
+    """Which of two models loses less without half of its patches?"""
+    rows = [row for row in found.get("differences") or () if row["kind"] == "drop_random"]
+    if not rows:
+        return []
+    level = min({float(row["level"]) for row in rows}, key=lambda one: abs(one - 0.5))
+    lost = {
+        row["specimen"]: interval(row, "lost")
+        for row in found["table"]
+        if row["kind"] == "drop_random" and float(row["level"]) == level
+    }
+    said = []
+    for row in rows:
+        gap, worse, better = ordered(row, "lost_difference")
+        if float(row["level"]) != level or not side(gap):
+            continue
+        text = (
+            f"Without {percent(level)} of patches, at random, it loses {points(lost[better]['value'])}, "
+            f"{short_name(worse)} {points(lost[worse]['value'])}, on the same {int(row['n']):,} images: "
+            f"{points(gap['value'])} less (95 % interval {points(gap['low'])} to {points(gap['high'])})."
+        )
+        title = f"{short_name(better)} does better with missing patches than {short_name(worse)}"
+        said.append(Finding(title, text, "patch_drop", distance_from(0.0, gap)))
+    return said
+
+
+def shape_findings(found: Mapping[str, Any]) -> list[Finding]:
+    """Who surely goes by shape, or by texture, and who more than the other?"""
+    said = []
+    for row in found.get("table") or ():
+        share = interval(row, "shape_share")
+        if row["cutoff"] is not None or not side(share, 0.5):
+            continue
+        by = "shape" if side(share, 0.5) > 0 else "texture"
+        text = (
+            f"Where shape and texture name different classes, it goes by shape in {percent(share['value'])} of "
+            f"{int(row['num_decisions']):,} decisions (95 % interval {percent(share['low'])} to "
+            f"{percent(share['high'])})."
+        )
+        said.append(
+            Finding(
+                f"{short_name(row['specimen'])} goes by {by}", text, "shape_share", distance_from(0.5, share)
+            )
+        )
+    for row in found.get("differences") or ():
+        gap, more, less = ordered(row, "difference")
+        if row["cutoff"] is None and side(gap):
+            text = (
+                f"The share of decisions by shape differs by {points(gap['value'])} (95 % interval "
+                f"{points(gap['low'])} to {points(gap['high'])}, the same {int(row['n']):,} images)."
+            )
+            title = f"{short_name(more)} goes by shape more often than {short_name(less)}"
+            said.append(Finding(title, text, "shape_share", distance_from(0.0, gap)))
+    return said

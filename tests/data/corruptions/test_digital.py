@@ -65,9 +65,9 @@ def test_coarse_lines_are_constant_in_runs() -> None:
     torch.testing.assert_close(matrix.sum(1), torch.ones(10, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("size", [(32, 32), (48, 64), (37, 45), (50, 51), (33, 96)])
-@pytest.mark.parametrize("quality", [1, 7, 25, 50, 80, 95])
-def test_jpeg_is_pillows(size: tuple[int, int], quality: int, pictures: Pictures) -> None:
+@pytest.mark.parametrize("size", [(32, 32), (40, 38), (37, 45), (50, 51), (33, 96)])
+@pytest.mark.parametrize("quality", [1, 7, 25, 50, 80, 100])
+def test_jpeg_is_pillows_bit_for_bit(size: tuple[int, int], quality: int, pictures: Pictures) -> None:
     images = pictures(2, *size)
     images[1] = (images[1] + 0.1 * torch.randn(3, *size, generator=torch.Generator().manual_seed(1))).clamp(
         0, 1
@@ -77,9 +77,7 @@ def test_jpeg_is_pillows(size: tuple[int, int], quality: int, pictures: Pictures
         for i in range(2):
             file = BytesIO()
             pillow(images[i, :channels]).save(file, "JPEG", quality=quality)
-            away = (made[i] - levels_of(Image.open(file))).abs()
-            # Pillow's cosine transform is in whole numbers: rarely, a strength that lies on a half is rounded apart.
-            assert away.mean() < 0.25 and (away > 2).double().mean() < 0.05
+            torch.testing.assert_close(made[i], levels_of(Image.open(file)), rtol=0, atol=1e-9)
 
 
 def test_jpeg_needs_a_quality() -> None:

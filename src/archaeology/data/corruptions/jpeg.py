@@ -2,11 +2,9 @@
 
 Colours become brightness and two colour differences, these at half the resolution (4:2:0); each block of 8 x 8 pixels
 becomes cosines, whose strengths are rounded to multiples of what `wallace1992jpeg` suggests times a factor of the
-quality; then all the way back. Every step rounds as libjpeg does; only the cosine transform is in floating point, not
-in whole numbers, so that now and then a level is off by one or two.
+quality; then all the way back. Every step is in whole numbers and rounds as libjpeg does, so that the pixels are those
+of Pillow.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +29,20 @@ COLOUR = (
     (24, 26, 56, 99, 99, 99, 99, 99),
     (47, 66, 99, 99, 99, 99, 99, 99),
     *(((99,) * 8,) * 4),
+)
+
+# Cosines of 0 to 7 half waves at the first four of eight pixels, times 8192 and (but the first) the root of 2. Those of
+# libjpeg: here and there one off the nearest whole number, because they are sums of rounded ones. The other four pixels
+# mirror these, with the opposite sign where half waves are odd.
+COSINES = (
+    (8192, 8192, 8192, 8192),
+    (11363, 9633, 6437, 2260),
+    (10703, 4433, -4433, -10703),
+    (9633, -2259, -11362, -6436),
+    (8192, -8192, -8192, 8192),
+    (6437, -11362, 2261, 9633),
+    (4433, -10704, 10704, -4433),
+    (2260, -6436, 9633, -11363),
 )
 
 Levels = Int[Tensor, "batch height width"]
@@ -128,13 +140,14 @@ def _through_cosines(levels: Levels, table: Int[Tensor, "8 8"]) -> Levels:
     batch, height, width = levels.shape
     rows, columns = -(-height // 8), -(-width // 8)
     blocks = _grown(levels, (8 * rows, 8 * columns)).view(batch, rows, 8, columns, 8).transpose(2, 3)
-    cosines = _cosines().to(levels.device)
-    # First along one direction in quarters, then along the other in eighths (and back), as whole numbers.
-    along = _rounded(4 * (blocks.double() - 128) @ cosines.T)
-    strength = _rounded(cosines @ along / 4)
+    half = torch.tensor(COSINES, dtype=torch.float64, device=levels.device)
+    cosines = torch.cat([half, half.flip(1) * half.new_tensor([1, -1] * 4)[:, None]], dim=1)
+    # Whole numbers throughout, below 2 ** 53, which double precision holds exactly.
+    along = _rounded((blocks.double() - 128) @ cosines.T / 2**11)
+    strength = _rounded(cosines @ along / 2**15)  # in eighths
     strength = ((strength.abs() + 4 * table) / (8 * table)).floor().copysign(strength) * table
-    along = _rounded(4 * cosines.T @ strength)
-    back = _rounded(along @ cosines / 32) + 128
+    along = _rounded(cosines.T @ strength / 2**11)
+    back = _rounded(along @ cosines / 2**18) + 128
     back = back.clamp(0, 255).to(levels.dtype).transpose(2, 3).reshape(batch, 8 * rows, 8 * columns)
     return back[:, :height, :width]
 
@@ -142,11 +155,3 @@ def _through_cosines(levels: Levels, table: Int[Tensor, "8 8"]) -> Levels:
 def _rounded(numbers: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The nearest whole numbers, halves upwards."""
     return (numbers + 0.5).floor()
-
-
-def _cosines() -> Float[Tensor, "8 8"]:
-    """The cosine transform of eight numbers, which makes them longer by the root of 8; its transpose undoes it so."""
-    wave, place = torch.arange(8, dtype=torch.float64)[:, None], torch.arange(8, dtype=torch.float64)
-    cosines = torch.cos(math.pi / 8 * wave * (place + 0.5)) * math.sqrt(2)
-    cosines[0] /= math.sqrt(2)
-    return cosines

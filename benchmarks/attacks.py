@@ -176,7 +176,10 @@ def main() -> None:
                 for name, attack in peers.items()
             ]
             taken = seconds(given, *sides, rounds=3, warm_up=False)
-            print(f"  {spec}, {kind}-{steps}: standing of {count}: {standing}", flush=True)
+            shown = ", ".join(
+                f"{name} {standing[name]} in {time:.2f} s" for name, time in zip(standing, taken, strict=True)
+            )
+            print(f"  {spec}, {kind}-{steps}: of {count} stand: {shown}", flush=True)
             for name, time in zip(peers, taken[1:], strict=True):
                 if standing["ours"] > standing[name] + max(count // 512, 1) and not given.small:
                     raise SystemExit(

@@ -5,7 +5,7 @@ import torch
 from tests.attacks import tiny
 
 from archaeology.attacks import attack_images
-from archaeology.attacks.apgd import checkpoints
+from archaeology.attacks.apgd import Front, checkpoints
 from archaeology.attacks.losses import LOSSES
 from archaeology.attacks.norms import NORMS, random_start
 from archaeology.core.seeding import content_names, torch_generator
@@ -134,6 +134,32 @@ def test_checkpoints_of_a_hundred_steps_are_those_of_the_paper():
     windows = checkpoints(100)
     wanted = [(22, 22), (41, 19), (57, 16), (70, 13), (80, 10), (87, 7), (93, 6), (99, 6)]
     assert [pair for pair in windows.items() if pair[0] <= 100] == wanted
+
+
+def test_an_image_goes_back_where_the_loss_rose_too_seldom_or_the_best_has_not_risen():
+    old, new, best = (torch.full((5, 3, 1, 1), value) for value in (0.1, 0.2, 0.3))
+    front = Front(
+        rows=torch.arange(5), original=old, labels=torch.zeros(5, dtype=torch.long), epsilon=torch.ones(5),
+        images=new, before=old, gradient=new, loss=torch.zeros(5), wrong=torch.zeros(5, dtype=torch.bool),
+        best=best, best_loss=torch.ones(5), best_gradient=best, stride=torch.full((5,), 2.0),
+        rises=torch.tensor([3, 4, 4, 4, 0]), best_at_check=torch.tensor([0.5, 0.5, 1.0, 1.0, 0.5]),
+        halved=torch.tensor([False, False, False, True, True]),
+    )  # fmt: skip
+    front.check(
+        4
+    )  # 3 of 4 is too few; and the best of rows 2 and 3 is no better, but row 3 was sent back last time
+    assert front.stride.tolist() == [1, 2, 1, 2, 1] and front.halved.tolist() == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+    for now in (front.images, front.before, front.gradient):
+        assert torch.equal(now[front.halved], best[front.halved])
+    assert torch.equal(front.images[~front.halved], new[~front.halved])
+    assert front.loss.tolist() == [1, 0, 1, 0, 1] and front.rises.tolist() == [0] * 5
+    assert front.best_at_check.tolist() == [1] * 5
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd"])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.ablate import planted
 from tests.robustness import models
 from tests.robustness.test_matched_noise import moved
 
@@ -85,6 +86,26 @@ def test_margins_equal_hooks(attacked, replacement):
             rows = specimen.predict(images).tolist()
         wanted = [margin(row, int(label)) for row, label in zip(rows, turned.labels, strict=True)]
         np.testing.assert_allclose(margins, wanted, rtol=1e-6)
+
+
+def test_the_heads_that_carry_a_change_of_green_are_those_that_read_it():
+    """In a model that was built: of g green, 1 g is said by one head and 0.02 g by its helper.
+
+    The margin is 8 * 1.02 g - 4, but at most 4, where red is no surer.
+    """
+    labels = torch.full((4,), 3)
+    clean = planted.coloured(labels).float() / 255
+    attacked = clean.clone()
+    attacked[:, 1] = torch.linspace(0, 0.3, 4)[:, None, None]  # green nearly gone, in every pixel
+    found = find_carriers(planted.specimen(), clean, attacked, labels)
+    rows: list[Any] = found.table()
+    places = [(row["layer"], row["head"]) for row in rows]
+    recovered = {place: row["recovered"] for place, row in zip(places, rows, strict=True)}
+    assert recovered.pop(planted.DECISIVE) == pytest.approx(1, abs=1e-4)
+    assert recovered.pop(planted.HELPER) == pytest.approx(0.16 * 0.85 / (8 - 8.16 * 0.15), abs=1e-4)
+    assert list(recovered.values()) == pytest.approx([0, 0, 0], abs=1e-5)
+    assert found.strongest(1) == (planted.DECISIVE,)
+    assert [row["rescued"] for row in rows] == [0, 0, 0, 0, 1]
 
 
 def made_up():

@@ -21,8 +21,8 @@ from archaeology.robustness.suspicion import Suspicion, of_pairs, of_share
 from archaeology.specimens.specimen import Specimen
 
 Broken = Bool[np.ndarray, " image"]
-# Shares of images. Plain models come near the last two where their curves are steep: on a CNN of the cue-conflict world,
-# 100 steps instead of 20 broke 10 of 96 images more, and the margin instead of cross-entropy 4.
+# Shares of images. Plain models come near the last two where their curves are steep: on a CNN of the cue-conflict
+# world, 100 steps instead of 20 broke 10 of 96 images more, and the margin instead of cross-entropy 4.
 ALLOWED: Mapping[str, float] = {
     "random": 0.0,
     "vanishing gradient": 0.01,

@@ -4,6 +4,9 @@ Activation patching (`vig2020investigating`) on pairs of an image before and aft
 "mean", the head says what it says of clean images on average. Measured by the margin, the logit of the right class less
 the largest other one: what share of the margin lost comes back, and how many images are rescued. Exact, in suffixes of
 the model (`ablate/sweep.py`).
+
+An attack that stops as soon as it succeeds leaves margins just below zero, where a small push rescues an image; and
+heads that follow each other tell the same, so that shares need not add up to one.
 """
 
 from dataclasses import dataclass

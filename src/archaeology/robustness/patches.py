@@ -4,6 +4,10 @@ Patches go at random, the most telling first, or the least telling first, by a m
 for all, the `guide`). Every model sees the same images cut along the same grid, in one run. Source:
 `naseer2021intriguing`. Differs: maps of the models themselves, not of another network's foreground; the grid is the
 transformer's own, for CNNs too; a drop and an occluding rectangle of the same share of the area lie on one axis.
+
+Holes scattered at random have more edges than the same number of holes side by side, as a coarse map orders them: a
+network that takes edges for texture can lose more to a random drop than to a salient one. "mean" makes fainter edges
+than "black"; one `guide` gives all models the same holes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from archaeology.core.storage import write_json
 from archaeology.dig.directory import RunDirectory
 from archaeology.report.content import report_of
 from archaeology.report.write import write_report
 
 
-def load_fixture_run():
-    """The module beside this file; test folders are not packages, so it is loaded by its path."""
-    name = "archaeology_fixture_run"
+def load(beside):
+    """A module beside this file; test folders are not packages, so it is loaded by its path."""
+    name = f"archaeology_{beside}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fixture_run.py"))
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{beside}.py"))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -23,7 +24,13 @@ def load_fixture_run():
 @pytest.fixture(scope="session")
 def made_up():
     """The module that makes up run directories."""
-    return load_fixture_run()
+    return load("fixture_run")
+
+
+@pytest.fixture(scope="session")
+def made_up_survey():
+    """The module that makes up surveys of robustness."""
+    return load("fixture_robustness")
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +57,15 @@ def plain_run(made_up, tmp_path_factory):
     """An older run: no leaderboard, labels of heads, pruning or ablated layers."""
     plan = made_up.Plan(forensics=False, full_attention=False, num_images=60)
     return made_up.write_run(tmp_path_factory.mktemp("runs") / "plain", plan)
+
+
+@pytest.fixture(scope="session")
+def attacked_run(made_up, made_up_survey, tmp_path_factory):
+    """A run whose models were attacked."""
+    plan = made_up.Plan(full_attention=False, num_images=60)
+    folder = made_up.write_run(tmp_path_factory.mktemp("runs") / "attacked", plan)
+    write_json(folder / "robustness.json", made_up_survey.made_up_document())
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,15 @@ def plain_page(plain_run):
     return page_of(plain_run)
 
 
-@pytest.fixture(scope="session", params=["small_page", "large_page", "unlabelled_page", "plain_page"])
+@pytest.fixture(scope="session")
+def attacked_page(attacked_run):
+    write_report(attacked_run)
+    return page_of(attacked_run)
+
+
+@pytest.fixture(
+    scope="session", params=["small_page", "large_page", "unlabelled_page", "plain_page", "attacked_page"]
+)
 def any_page(request):
     return request.getfixturevalue(request.param)
 
@@ -156,8 +164,9 @@ def test_every_figure_has_its_data_as_a_table(small_page):
 def test_chapters_come_in_order(any_page):
     _, outline = any_page
     chapters = [a["id"] for _, a in outline.elements if "chapter" in a.get("class", "").split()]
-    wanted = ["verdict", "findings", "pairs", "leaderboard", "layers", "heads", "methods", "provenance"]
-    assert chapters == [name for name in wanted if name != "leaderboard" or "leaderboard" in chapters]
+    wanted = "verdict findings pairs leaderboard layers heads robustness methods provenance".split()
+    optional = {"leaderboard", "robustness"}
+    assert chapters == [name for name in wanted if name not in optional or name in chapters]
     linked = [a["href"][1:] for tag, a in outline.elements if tag == "a" and a.get("href", "")[1:] in wanted]
     assert linked[: len(chapters) + 1] == ["verdict", *chapters]  # first the link that skips to the verdict
 

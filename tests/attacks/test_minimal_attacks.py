@@ -114,7 +114,7 @@ def test_first_guesses_suit_a_plane(planes):
     far = attack_images("carlini_wagner", specimen, images, labels, searches=1, steps=50, **usual)
     wanted = linear.smallest(specimen, images, labels, "l2")
     assert one.success.all() and (one.distances["l2"] <= 1.2 * wanted).all()
-    assert not far.success[one.distances["l2"] > 0.03].any() and not far.success.all()
+    assert not far.success.all()
 
 
 def test_carlini_wagner_leads_by_the_confidence(planes):

@@ -65,7 +65,7 @@ class Adversary:
         for _ in range(self.steps):
             found = found.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(loss_of(found), found)
-            found = found + self.step_size / std * gradient.nan_to_num().sign()
+            found = found + self.step_size / std * gradient.sign()  # of what overflowed to NaN: 0
             found = found.clamp(low, high)
         return found.detach()
 

@@ -18,6 +18,7 @@ from archaeology.dig.labels import match_classes
 from archaeology.dig.parts import Parts
 from archaeology.dig.robustness import keeper
 from archaeology.figures import Drawing, figures, save_figure
+from archaeology.report.robustness import ROBUSTNESS_FIGURES
 from archaeology.robustness.survey import Depth, chosen_parts, survey_robustness
 from archaeology.specimens.load import load
 from archaeology.specimens.reordered import reordered
@@ -25,20 +26,6 @@ from archaeology.specimens.specimen import Specimen
 
 if TYPE_CHECKING:
     from archaeology.cli.attack import AttackArguments
-
-ROBUSTNESS_FIGURES = (
-    "robustness_curve",
-    "transfer",
-    "fourier_sensitivity",
-    "frequency_passes",
-    "perturbation_spectrum",
-    "corruptions",
-    "shape_share",
-    "patch_drop",
-    "attention_shift",
-    "attack_carriers",
-    "attacked_images",
-)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from archaeology.dig.head_findings import (
     specialization_findings,
 )
 from archaeology.dig.map_findings import layer_findings, leaderboard_findings, pruning_findings
+from archaeology.dig.robustness_findings import robustness_findings
 
 
 def findings(
@@ -25,6 +26,7 @@ def findings(
     *,
     layers: Sequence[Row] = (),
     curve: Sequence[Row] = (),
+    robustness: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """All findings that the numbers carry, strongest first.
 
@@ -33,6 +35,7 @@ def findings(
         heads: The rows of `heads.parquet`.
         layers: The rows of `layers.parquet`.
         curve: The rows of `pruning.parquet`.
+        robustness: The document of the survey, as in `robustness.json`.
     """
     found = [
         *accuracy_findings(results),
@@ -44,6 +47,7 @@ def findings(
         *leaderboard_findings(results),
         *layer_findings(layers),
         *pruning_findings(results, curve),
+        *robustness_findings(robustness or {}),
     ]
     return [
         asdict(finding) for finding in sorted(found, key=lambda one: -one.strength) if finding.strength >= 1

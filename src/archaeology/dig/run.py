@@ -246,7 +246,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "not_attacked": broken.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
-        said = findings(results, heads, layers=ablated.layers, curve=curve)
+        said = findings(results, heads, layers=ablated.layers, curve=curve, robustness=broken.document)
         results = {"headline": headline(results), **results, "findings": said}
         write_table(site.folder / "images.parquet", rows)
         write_table(site.folder / "heads.parquet", heads)

@@ -193,7 +193,7 @@ def test_tables_hold_both_movements_and_their_paired_difference():
 def test_unknown_measures_are_named():
     found = made_up([0.1], [0.1])
     with pytest.raises(UnknownNameError, match="did you mean 'distance'"):
-        found.by_layer("distanse")
+        found.by_layer("distanc")
     with pytest.raises(UnknownNameError, match="No measure that paths part by is called 'entropy'"):
         found.parting("entropy")
 

@@ -150,7 +150,7 @@ def test_bad_input_is_refused(attacked):
     with pytest.raises(ValueError, match="only a model with attention can be asked this"):
         find_carriers(models.network(), *given)
     with pytest.raises(UnknownNameError, match="did you mean 'clean'"):
-        find_carriers(specimen, *given, replacement="cleen")
+        find_carriers(specimen, *given, replacement="cean")
     with pytest.raises(
         ValueError, match="knows before the attack and not after, but 1 are not, the first of them image 0"
     ):

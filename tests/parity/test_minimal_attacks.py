@@ -36,7 +36,7 @@ def distances(specimen, original, images, labels, norm):
 
 
 FOOLBOX = {
-    ("carlini_wagner", "l2"): ("L2CarliniWagnerAttack", {"binary_search_steps": 6, "steps": 40}, {}, 1.01),
+    ("carlini_wagner", "l2"): ("L2CarliniWagnerAttack", {"binary_search_steps": 6, "steps": 40}, {}, 1.02),
     ("deep_fool", "l2"): ("L2DeepFoolAttack", {"steps": 20}, {"steps": 20, "candidates": 6}, 1.05),
     ("deep_fool", "linf"): ("LinfDeepFoolAttack", {"steps": 20}, {"steps": 20, "candidates": 6}, 1.05),
     ("fmn", "l2"): ("L2FMNAttack", {"steps": 40}, {"steps": 40}, 1.02),

@@ -24,7 +24,7 @@ from archaeology.attacks.victim import Answer, Victim
 from archaeology.core.shapes import Image, Label
 
 INSIDE = 0.999999  # black and white are moved inside by this, because their w would be infinite
-SHARE = 0.3  # of the way to the boundary of a linear model, that the first step goes
+SHARE = 0.15  # of the way to the boundary of a linear model, that the first step goes
 FACTOR = 4.0  # the constant's, while no search or every search of an image has worked
 CHECKS = 10  # times per search that progress is asked for, if there are steps enough
 PATIENCE = 5  # steps between two times, at least

@@ -138,13 +138,23 @@ def test_several_steps_raise_the_loss_more_than_one_and_one_more_than_none():
     assert losses[0] + 0.1 < losses[1] < losses[2]
 
 
-def test_steps_follow_from_epsilon_unless_they_are_given():
-    fast = adversary_of(TrainConfig(adversarial="fast", epsilon=0.08), MEAN, STD)
-    assert fast == Adversary(0.08, 1, pytest.approx(0.1), MEAN, STD)
-    pgd = adversary_of(TrainConfig(adversarial="pgd", epsilon=0.08), MEAN, STD)
-    assert pgd == Adversary(0.08, 7, pytest.approx(0.02), MEAN, STD)
-    given_step = TrainConfig(adversarial="pgd", attack_steps=3, attack_step_size=0.5)
-    assert adversary_of(given_step, MEAN, STD) == Adversary(8 / 255, 3, 0.5, MEAN, STD)
+@pytest.mark.parametrize(
+    ("options", "steps", "step_size"),
+    [
+        ({"adversarial": "fast"}, 1, 0.1),
+        ({"adversarial": "pgd"}, 7, 0.02),
+        ({"adversarial": "pgd", "attack_steps": 3, "attack_step_size": 0.5}, 3, 0.5),
+    ],
+)
+def test_steps_follow_from_epsilon_unless_they_are_given(options, steps, step_size):
+    adversary = adversary_of(TrainConfig(epsilon=0.08, **options), MEAN, STD)
+    assert adversary is not None
+    assert (adversary.epsilon, adversary.steps) == (0.08, steps)
+    assert adversary.step_size == pytest.approx(step_size)
+    assert (adversary.mean, adversary.std) == (MEAN, STD)
+
+
+def test_who_asks_for_no_adversary_gets_none():
     assert adversary_of(TrainConfig(), MEAN, STD) is None
 
 

@@ -30,7 +30,7 @@ TARGET = 1.3
 AT_ONCE = 128
 EPSILON = 8 / 255  # of Square Attack
 CASES = {  # attack, norm, peers, our parameters
-    "carlini_wagner": ("l2", ("foolbox", "adversarial-robustness-toolbox"), {}),
+    "carlini_wagner": ("l2", ("foolbox", "adversarial-robustness-toolbox"), {"steps": 50}),
     "deep_fool": ("l2", ("foolbox",), {"steps": 50, "candidates": 5}),
     "fmn": ("l2", ("foolbox",), {"steps": 100}),
     "square": ("linf", ("torchattacks", "adversarial-robustness-toolbox"), {"queries": 200}),

@@ -194,6 +194,27 @@ def test_a_model_without_gradients_is_refused_by_attacks_that_follow_them():
         attack_images("fgsm", specimen, images, labels, epsilon=0.1)
 
 
+class Viewing(nn.Module):
+    """Takes for granted that the channels of an image lie one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.classify = nn.Linear(105, 4)
+
+    def forward(self, pixels):
+        return self.classify(pixels.view(len(pixels), -1))
+
+
+def test_a_model_that_needs_the_usual_layout_is_given_it():
+    torch.manual_seed(0)
+    specimen = Specimen("viewing", Viewing().eval(), "convolutional", (), (5, 7))
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        specimen.predict(tiny.images(specimen, 2).contiguous(memory_format=torch.channels_last))
+    images, labels = tiny.told(specimen, 3)
+    result = attack_images("fgsm", specimen, images, labels, epsilon=0.1)
+    torch.testing.assert_close(result.logits, specimen.predict(result.images).detach())
+
+
 def test_names_get_the_near_miss():
     specimen = tiny.cnn()
     images, labels = tiny.told(specimen, 2)

@@ -18,7 +18,7 @@ def answers(specimen: Specimen, images: Image, at_once: int) -> Logits:
     Raises:
         ValueError: If one is not finite.
     """
-    parts = in_halves(lambda some: specimen.predict(images[some]), len(images), at_once)
+    parts = in_halves(lambda some: predicted(specimen, images[some]), len(images), at_once)
     logits = torch.cat([part for _, part in parts])
     if not logits.isfinite().all():
         bad = int((~logits.isfinite().all(dim=1)).sum())
@@ -27,6 +27,18 @@ def answers(specimen: Specimen, images: Image, at_once: int) -> Logits:
             "images; mend the model, or run it in float32."
         )
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def predicted(specimen: Specimen, images: Image) -> Logits:
+    """Logits; convolutions run up to twice as fast where the channels of a pixel lie side by side."""
+    if specimen.kind != "convolutional":
+        return specimen.predict(images)
+    try:
+        return specimen.predict(images.contiguous(memory_format=torch.channels_last))
+    except (
+        RuntimeError
+    ):  # a model that needs the usual layout, because it calls `view`, say; or memory ran out
+        return specimen.predict(images)
 
 
 def checked_labels(labels: Tensor, logits: Logits) -> Label:

@@ -56,6 +56,7 @@ def test_shares_are_counted_among_decisions_for_either_cue(scenes):
             assert interval.value == sum(int(turn[i]) >= 2 for i in own) / len(own)
     apart = found.difference("mixed", "textured")
     assert apart.value == shapes / decided and 0 < apart.low < apart.value < apart.high
+    assert found.difference("textured", "mixed").value == pytest.approx(-shapes / decided)
     same = found.difference("mixed", "mixed")
     assert (same.value, same.low, same.high) == (0, 0, 0)
 

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from archaeology.data.cache import decode_once
+from archaeology.data.cache import DecodedImages, decode_once
 from archaeology.data.open import open_source
 from archaeology.recipes import run_recipe
 from archaeology.recipes.check import check_recipe
@@ -22,9 +23,8 @@ def own_cache(tmp_path, monkeypatch):
 SHORT = {"batch_size": 20, "epochs": 2, "device": "cpu", "dtype": "float32"}
 
 
-@pytest.mark.parametrize("name", ["vit_cifar10_robust", "convnet_cifar10_robust"])
-def test_what_is_withstood_is_on_the_card(name, data, tmp_path):
-    run_recipe(name, tmp_path / "run", overrides=SHORT, data=data)
+def test_what_is_withstood_is_on_the_card(data, tmp_path):
+    run_recipe("convnet_cifar10_robust", tmp_path / "run", overrides=SHORT, data=data)
     specimen = load_run(tmp_path / "run")
     facts = json.loads((tmp_path / "run" / "config.json").read_text())["facts"]
     test = decode_once(open_source(data, split="test"), (32, 32))
@@ -41,8 +41,8 @@ def test_what_is_withstood_is_on_the_card(name, data, tmp_path):
 
 def test_without_an_adversary_nothing_is_attacked(data, tmp_path):
     run_recipe("convnet_cifar10", tmp_path / "run", overrides={**SHORT, "epochs": 1}, data=data)
-    assert "robust" not in (tmp_path / "run" / "run.json").read_text()
-    assert "robust" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "robust_accuracy" not in (tmp_path / "run" / "run.json").read_text()
+    assert "robust_accuracy" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
 class Brightness(torch.nn.Module):
@@ -54,22 +54,17 @@ class Brightness(torch.nn.Module):
 
 
 def test_robust_accuracy_counts_what_no_step_within_epsilon_can_turn():
-    means = [0.30, 0.40, 0.46, 0.53, 0.56, 0.70, 0.52]
-    pixels = torch.tensor(means).view(-1, 1, 1, 1).expand(-1, 3, 4, 5)
-    labels = torch.tensor([0, 0, 0, 1, 1, 1, 0])  # the last one is misread from the start
-
-    class Images:
-        def batches(self, size):
-            for at in range(0, len(means), size):
-                yield pixels[at : at + size], labels[at : at + size], None
-
-        def __len__(self):
-            return len(means)
-
+    means = np.array(
+        [77, 102, 117, 135, 143, 179, 133], dtype=np.uint8
+    )  # of 255: 0.30, 0.40, 0.46, 0.53, ...
+    pixels = np.broadcast_to(means[:, None, None, None], (7, 3, 4, 5)).copy()
+    labels = np.array([0, 0, 0, 1, 1, 1, 0])  # the last one is misread from the start
+    names = tuple(map(str, range(7)))
+    test = DecodedImages(pixels, labels, names, ("dark", "bright"), None, None, (), "0", "greys", None)
     specimen = Specimen("brightness", Brightness(), "other", ("dark", "bright"), (4, 5))
     for epsilon, expected in [(0.02, 6), (0.05, 4), (0.15, 2), (0.25, 0)]:
         for batch_size in (7, 3):
-            reached = robust_accuracy(specimen, Images(), epsilon, 8, batch_size=batch_size)
+            reached = robust_accuracy(specimen, test, epsilon, 8, batch_size=batch_size)
             assert (round(reached.value * 7), reached.n) == (expected, 7)
 
 

@@ -70,7 +70,7 @@ def patch(
         left = left[(attempt[left] >= 0).all(dim=2).all(dim=1)]
         if not len(left):
             break
-        inside = masks(attempt[left], cells, aim.images)
+        inside = masks(attempt[left], cells, aim.images[left])
         left = paint(victim, aim, inside, left, found, steps, step_size, loss)
     return found
 

@@ -30,7 +30,7 @@ def placed(
     return shape[row[:, :, None], column[:, None, :]][:, None] * window(images, top, left, side)
 
 
-def bump(side: int, images: Image) -> Float[Tensor, "side side"]:
+def bump(side: int, images: Float[Tensor, " *any"]) -> Float[Tensor, "side side"]:
     """Two hills, the upper one up and the lower one down, of length 1 together; one alone where the side is 1.
 
     References:

@@ -93,7 +93,7 @@ def paint(
     aim: Aim,
     inside: Bool[Tensor, "batch 1 height width"],
     rows: Int[Tensor, " batch"],
-    found: Image,
+    found: Float[Tensor, "other channel height width"],
     steps: int,
     step_size: float,
     loss: str,

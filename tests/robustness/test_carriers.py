@@ -1,6 +1,7 @@
 """Heads put right one by one against hooks, what is told of them, and the attack run again without them."""
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -243,3 +244,19 @@ def test_the_model_is_left_as_it_was(attacked):
     )
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in specimen.model.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in specimen.model.state_dict().items())
+
+
+def test_the_attack_is_asked_for_with_its_own_parameters(attacked, monkeypatch):
+    specimen, result = attacked
+    asked = []
+
+    def spy(name, *given, **parameters):
+        asked.append((name, parameters))
+        return attack_images(name, *given, **parameters)
+
+    monkeypatch.setattr(sys.modules["archaeology.robustness.reattack"], "attack_images", spy)
+    reattack(specimen, result, [(1, 2)], draws=1, seed=3)
+    assert len(asked) == 2
+    for name, parameters in asked:
+        assert (name, parameters["seed"], parameters["norm"], parameters["steps"]) == ("pgd", 3, "linf", 4)
+        assert torch.equal(parameters["epsilon"], result.epsilon)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,7 @@ ATTACKS = {
 LONGEST_NAME = 26
 
 
+@runtime_checkable
 class Attacked(Protocol):
     """Whatever has a survey of robustness: a run directory, or a light object with the same attribute."""
 
@@ -71,9 +72,10 @@ class Ends:
         """The number times 1 or -1."""
         return self if sign > 0 else Ends(-self.value, -self.high, -self.low)
 
-    def times(self, scale: float) -> "Ends":
-        """The number in other units; `scale` is above zero."""
-        return Ends(scale * self.value, scale * self.low, scale * self.high)
+    @property
+    def in_percent(self) -> "Ends":
+        """A share in percent, or a difference of shares in points."""
+        return Ends(100 * self.value, 100 * self.low, 100 * self.high)
 
     def text(self, decimals: int) -> str:
         """Like "12.3 (10.1 to 14.0)"."""

@@ -127,7 +127,7 @@ def draw(data: AttackCarriers) -> "Figure":
                 top + 0.05,
                 model.subject.title,
                 colour=model.subject.colour,
-                size=9,
+                size=9.0,
                 is_bold=True,
             )
             write(figure, 0.1, top + 0.25, "filled: surely helps", colour="muted", size=7.5)

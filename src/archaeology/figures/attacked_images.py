@@ -33,6 +33,7 @@ TILE, GAP, LEFT = 0.88, 0.09, 0.13
 ABOVE, BELOW, TOP = 0.2, 0.24, 0.24
 GREY = np.array([0.299, 0.587, 0.114])
 LONGEST_ANSWER = 15
+LARGEST = 160  # pixels of a side
 
 
 @dataclass(frozen=True)
@@ -97,20 +98,29 @@ def _image(row: Mapping[str, Any], subject: Subject) -> AttackedImage:
         after=str(row["answer_after"]),
         method=str(row["title"]),
         image=pixels_of(row["image"]),
-        change=pixels_of(row["change"]),
+        change=pixels_of(row["change"], is_noise=True),
         adversarial=pixels_of(row["adversarial"]),
         map_before=before,
         map_after=after,
-        limit=float(np.nanmax([before.max(), after.max()])),
+        limit=max(_peak(before), _peak(after)),
     )
 
 
-def pixels_of(png: str) -> UInt8[np.ndarray, "height width 3"]:
-    """A PNG file in base64 as colours."""
+def _peak(values: Float[np.ndarray, "row column"]) -> float:
+    return float(np.nanmax(values, initial=0.0))
+
+
+def pixels_of(png: str, *, is_noise: bool = False) -> UInt8[np.ndarray, "height width 3"]:
+    """A PNG file in base64 as colours, no larger than it is shown; of noise pixels are left out, not averaged away."""
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        return np.asarray(picture.convert("RGB"))
+        found = picture.convert("RGB")
+    step = -(-max(found.size) // LARGEST)
+    if step > 1:
+        how = Image.Resampling.NEAREST if is_noise else Image.Resampling.BOX
+        found = found.resize((found.width // step, found.height // step), how)
+    return np.asarray(found)
 
 
 def headline(data: AttackedImages) -> str:
@@ -162,8 +172,8 @@ def _draw_row(figure: "Figure", one: AttackedImage, top: float, tall: float) -> 
         (0, shortened(one.before)),
         (1, f"\N{MULTIPLICATION SIGN} {fixed(one.amplified, 0)}"),
         (2, shortened(one.after)),
-        (3, f"peak {number(float(one.map_before.max()), 2)}"),
-        (4, f"peak {number(float(one.map_after.max()), 2)}"),
+        (3, f"peak {number(_peak(one.map_before), 2)}"),
+        (4, f"peak {number(_peak(one.map_after), 2)}"),
     ):
         colour = "right" if column == 0 else "wrong" if column == 2 else "muted"
         write(figure, _left(column), top + tall + 0.04, words, colour=colour, size=7.5)
@@ -186,7 +196,13 @@ def _draw_map(
     box = (0.0, 1.0, 0.0, 1.0)
     axes.imshow(pale, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto", extent=box)
     axes.imshow(
-        values, cmap=overlay(False), vmin=0, vmax=limit, interpolation="none", aspect="auto", extent=box
+        values,
+        cmap=overlay(False),
+        vmin=0,
+        vmax=limit or 1.0,
+        interpolation="none",
+        aspect="auto",
+        extent=box,
     )
     axes.set_xticks([])
     axes.set_yticks([])

@@ -107,7 +107,7 @@ def _model(subject: Subject, found: Mapping[str, Any]) -> ModelShift:
         )
         if rows:
             panels.append(_panel(measure, rows, (found.get("parting_twice") or {}).get(measure)))
-    attack, noise = (interval_of(found.get(f"{name}_changed")).times(100) for name in ("attack", "noise"))
+    attack, noise = (interval_of(found.get(f"{name}_changed")).in_percent for name in ("attack", "noise"))
     return ModelShift(subject, tuple(panels), attack, noise, int(found["n"]))
 
 
@@ -158,7 +158,7 @@ def draw(data: AttentionShifts) -> "Figure":
         write(figure, 3.6, 0.05, "upright: paths part", colour="wrong", size=8.5)
         for row, model in enumerate(data.models):
             top = 0.3 + row * step
-            write(figure, 0.1, top, model.subject.title, colour=model.subject.colour, size=9, is_bold=True)
+            write(figure, 0.1, top, model.subject.title, colour=model.subject.colour, size=9.0, is_bold=True)
             boxes = panel_places(len(model.panels), 2, top + name, tall, above, below)
             for panel, box in zip(model.panels, boxes, strict=True):
                 axes = line_axes(figure, box, MEASURES[panel.measure], UNITS[panel.measure])

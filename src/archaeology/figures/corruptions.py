@@ -120,12 +120,12 @@ def _line(
     return CorruptionLine(
         subject=subject,
         clean=Ends(*_wrong(clean)),
-        mean=ends_of(model, "mean_error").times(100),
+        mean=ends_of(model, "mean_error").in_percent,
         by_kind=wrong.mean(axis=1).T,
         by_severity=wrong.mean(axis=0).T,
         cells=wrong[:, :, 0],
         relation=ends_of(model, "mce"),
-        gap=ends_of(model, "difference").times(100),
+        gap=ends_of(model, "difference").in_percent,
     )
 
 

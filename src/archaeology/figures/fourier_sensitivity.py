@@ -102,9 +102,9 @@ def _map(subject: Subject, found: Mapping[str, Any]) -> FourierMap:
         errors=np.concatenate(
             [half[::-1, :0:-1], half], axis=1
         ),  # the left half is the right one turned by half
-        clean=ends_of(found["clean"], "error").times(100),
+        clean=ends_of(found["clean"], "error").in_percent,
         rings=tuple(
-            Ring(100 * float(row["low"]), 100 * float(row["high"]), ends_of(row, "error").times(100))
+            Ring(100 * float(row["low"]), 100 * float(row["high"]), ends_of(row, "error").in_percent)
             for row in found["rings"]
         ),
     )
@@ -112,9 +112,8 @@ def _map(subject: Subject, found: Mapping[str, Any]) -> FourierMap:
 
 def headline(data: FourierMaps) -> str:
     """For each model the ring of frequencies that surely breaks it most, if there is one."""
-    return (
-        f"{plural(data.n, 'image')}, 95 % intervals in brackets. {' '.join(_said(one) for one in data.maps)}"
-    )
+    of = f"Brackets hold 95 % intervals over {plural(data.n, 'image')}."
+    return " ".join([*(_said(one) for one in data.maps), of])
 
 
 def _said(found: FourierMap) -> str:
@@ -141,7 +140,7 @@ def draw(data: FourierMaps) -> "Figure":
         for at, one in enumerate(data.maps):
             left, top = LEFT + (at % ACROSS) * (wide + GAP), (at // ACROSS) * step
             write(
-                figure, left, top + 0.04, one.subject.title, colour=one.subject.colour, size=9, is_bold=True
+                figure, left, top + 0.04, one.subject.title, colour=one.subject.colour, size=9.0, is_bold=True
             )
             axes = place(figure, left, top + ABOVE, wide, tall)
             _draw_map(axes, one, data)

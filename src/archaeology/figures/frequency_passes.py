@@ -69,7 +69,7 @@ def compute(source: Attacked) -> FrequencyPasses | None:
         cutoffs=100 * np.array(found["cutoffs"], dtype=float),
         low=_lines("low", found["table"], chosen),
         high=_lines("high", found["table"], chosen),
-        clean=tuple(ends_of(found["clean"][name], "accuracy").times(100) for name in names),
+        clean=tuple(ends_of(found["clean"][name], "accuracy").in_percent for name in names),
         n=int(found["n"]),
     )
 

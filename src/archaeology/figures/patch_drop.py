@@ -96,12 +96,12 @@ def compute(source: Attacked) -> PatchDrop | None:
     return PatchDrop(
         panels=tuple(_panel(kind, table, [subjects[name] for name in names]) for kind in kinds),
         asked=asked,
-        lost=tuple(ends_of(there[name], "lost").times(100) for name in names),
+        lost=tuple(ends_of(there[name], "lost").in_percent for name in names),
         gaps=tuple(
             (
                 names.index(row["specimen"]),
                 names.index(row["other"]),
-                ends_of(row, "lost_difference").times(100),
+                ends_of(row, "lost_difference").in_percent,
             )
             for row in found["differences"]
             if (row["kind"], row["level"]) == asked
@@ -110,8 +110,8 @@ def compute(source: Attacked) -> PatchDrop | None:
             (
                 _named(row),
                 str(row["specimen"]),
-                ends_of(row, "accuracy").times(100),
-                ends_of(row, "lost").times(100),
+                ends_of(row, "accuracy").in_percent,
+                ends_of(row, "lost").in_percent,
             )
             for row in table
         ),
@@ -152,20 +152,24 @@ def headline(data: PatchDrop) -> str:
     """What half of the patches cost each model, and which of two surely loses less."""
     subjects = [line.subject for line in data.panels[0].lines]
     kind, share = data.asked
-    costs = ", ".join(
-        f"{subject.title} {fixed(lost.value, 1)} ({lost.range(1)})"
-        for subject, lost in zip(subjects, data.lost, strict=True)
+    first, *rest = (
+        f"{subject.title} loses {fixed(lost.value, 1)} points"
+        if at == 0
+        else f"{subject.title} {fixed(lost.value, 1)}"
+        for at, (subject, lost) in enumerate(zip(subjects, data.lost, strict=True))
     )
+    ranges = [lost.range(1) for lost in data.lost]
+    others = "".join(f", {words} ({span})" for words, span in zip(rest, ranges[1:], strict=True))
     said = (
-        f"Without {percent(share, 0)} of patches ({DROPS[kind]}, {plural(data.n, 'image')}) accuracy falls by points, "
-        f"95 % interval in brackets: {costs}."
+        f"Without {percent(share, 0)} of patches ({DROPS[kind]}, {plural(data.n, 'image')}) {first} of accuracy (95 % "
+        f"interval {ranges[0]}){others}."
     )
     if not data.gaps:
         return said
-    first, other, gap = max(data.gaps, key=lambda one: abs(one[2].value) if one[2].side else -1.0)
+    one, other, gap = max(data.gaps, key=lambda pair: abs(pair[2].value) if pair[2].side else -1.0)
     if not gap.side:
         return f"{said} Which model loses less cannot be told: all intervals of differences include zero."
-    better, worse = (first, other) if gap.side < 0 else (other, first)
+    better, worse = (one, other) if gap.side < 0 else (other, one)
     less = gap.turned(-gap.side)
     return (
         f"{said} {subjects[better].title} surely loses less than {subjects[worse].title}, by "
@@ -176,7 +180,7 @@ def headline(data: PatchDrop) -> str:
 def draw(data: PatchDrop) -> "Figure":
     """A panel for each order, a line with its band for each model."""
     subjects = [line.subject for line in data.panels[0].lines]
-    tall, above, below = 1.5, 0.28, 0.42
+    tall, above, below = 1.5, 0.28, 0.46
     top = key_height(subjects)
     with themed("patch_drop"):
         deep = top + above + tall + below

@@ -110,7 +110,7 @@ def _panel(found: Mapping[str, Any], subjects: Mapping[str, Subject]) -> CurvePa
         CurveLine(
             subjects[curve["specimen"]],
             100 * stacked([ends_of(row, "accuracy") for row in curve["table"]]),
-            ends_of(curve, "area").times(100),
+            ends_of(curve, "area").in_percent,
             ends_of(curve, "median"),
         )
         for curve in curves
@@ -134,7 +134,7 @@ def _panel(found: Mapping[str, Any], subjects: Mapping[str, Subject]) -> CurvePa
 def _lead(areas: Sequence[Mapping[str, Any]], first: str, other: str) -> Ends:
     for row in areas:
         if {row["specimen"], row["other"]} == {first, other}:
-            return ends_of(row, "difference").turned(1 if row["specimen"] == first else -1).times(100)
+            return ends_of(row, "difference").turned(1 if row["specimen"] == first else -1).in_percent
     return Ends(np.nan, np.nan, np.nan)
 
 

@@ -86,7 +86,7 @@ def compute(source: Attacked) -> ShapeShare | None:
         cutoffs=100 * np.array([*cutoffs, 1.0]),
         classes=classes,
         gaps=tuple(
-            (names.index(row["specimen"]), names.index(row["other"]), ends_of(row, "difference").times(100))
+            (names.index(row["specimen"]), names.index(row["other"]), ends_of(row, "difference").in_percent)
             for row in found["differences"]
             if row["cutoff"] is None
         ),
@@ -101,10 +101,10 @@ def _line(
     own = {row["cutoff"]: row for row in table if row["specimen"] == subject.name}
     return ShapeLine(
         subject=subject,
-        share=ends_of(plain, "shape_share").times(100),
+        share=ends_of(plain, "shape_share").in_percent,
         decisions=int(plain["num_decisions"]),
         by_cutoff=100 * stacked([ends_of(own[cutoff], "shape_share") for cutoff in (*cutoffs, None)]),
-        by_class=tuple(ends_of(row, "shape_share").times(100) for row in plain["by_class"].values()),
+        by_class=tuple(ends_of(row, "shape_share").in_percent for row in plain["by_class"].values()),
     )
 
 

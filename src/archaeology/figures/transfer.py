@@ -82,7 +82,7 @@ def compute(source: Attacked) -> Transfer | None:
 
 
 def _cell(row: Mapping[str, Any]) -> TransferCell:
-    success, noise, beyond = (ends_of(row, key).times(100) for key in ("success", "noise", "beyond_noise"))
+    success, noise, beyond = (ends_of(row, key).in_percent for key in ("success", "noise", "beyond_noise"))
     return TransferCell(success, noise, beyond, int(row.get("n") or 0))
 
 
@@ -163,7 +163,7 @@ def draw(data: Transfer) -> "Figure":
         bare(axes)
         for at, one in enumerate(data.subjects):
             middle = TOP + (at + 0.5) * CELL - 0.07
-            write(figure, 0.1, middle, one.title, colour=one.colour, size=8)
+            write(figure, 0.1, middle, one.title, colour=one.colour, size=8.0)
             # Names above columns that would touch take turns in height.
             above = TOP - 0.2 if many <= 2 or at % 2 else TOP - 0.36
             write(
@@ -172,11 +172,11 @@ def draw(data: Transfer) -> "Figure":
                 above,
                 one.title,
                 colour=one.colour,
-                size=8 if many <= 2 else 7,
+                size=8.0 if many <= 2 else 7.0,
             )
         _write_cells(axes, data)
         bar = place(figure, NAMES_WIDTH, TOP + tall + 0.14, wide, 0.1)
-        colour_bar(bar, SEQUENTIAL, 0, 100, "images broken (%)")
+        colour_bar(bar, SEQUENTIAL, 0.0, 100.0, "images broken (%)")
     return figure
 
 

@@ -9,9 +9,8 @@ from archaeology.figures._robustness import attack_text, size_text, subjects_of
 from archaeology.figures.words import plural, tight
 from archaeology.report.attack_terms import MEASURES, AttackTerm, attack_term
 
-ROBUSTNESS_FIGURES = (
+ROBUSTNESS_FIGURES = (  # in pairs that stand beside each other
     "robustness_curve",
-    "attacked_images",
     "transfer",
     "attention_shift",
     "attack_carriers",
@@ -20,6 +19,7 @@ ROBUSTNESS_FIGURES = (
     "frequency_passes",
     "shape_share",
     "corruptions",
+    "attacked_images",
     "patch_drop",
 )
 

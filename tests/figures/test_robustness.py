@@ -386,3 +386,35 @@ def test_names_cannot_become_formulas(name, made_up_survey):
     written = svg_text(drawing.draw(data), name, drawing.title)
     assert "<script>" not in written
     assert "a$b_{c$" in written or "&lt;script&gt;" in written
+
+
+def alone(document, name):
+    """The document of a survey of this model only."""
+
+    def kept(value):
+        if isinstance(value, dict):
+            return {key: kept(one) for key, one in value.items() if key not in {VIT, CNN, THIRD} - {name}}
+        if isinstance(value, list):
+            gone = {VIT, CNN, THIRD} - {name}
+            rows = [one for one in value if not (isinstance(one, str) and one in gone)]
+            return [kept(one) for one in rows if not (isinstance(one, dict) and gone & _strings(one))]
+        return value
+
+    return kept(document) | {"transfer": None, "specimens": document["specimens"]}
+
+
+def _strings(row):
+    return {value for value in row.values() if isinstance(value, str)}
+
+
+@pytest.mark.parametrize("name", [one for one in ROBUSTNESS_FIGURES if one != "transfer"])
+def test_a_survey_of_one_model_has_its_figures(name, document):
+    only = alone(document, VIT)
+    only["corruptions"] |= {"reference": VIT}
+    only["patches"]["explanations"] = only["patches"]["explanations"][:1]
+    drawing = figures.get(name)
+    data = drawing.compute(SimpleNamespace(robustness=only))
+    assert "vit_cifar10" in drawing.headline(data) and "convnet" not in drawing.headline(data)
+    assert drawing.table(data).rows
+    drawing.draw(data)
+    assert computed("transfer", only) is None

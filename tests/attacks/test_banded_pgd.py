@@ -96,5 +96,5 @@ def test_more_rounds_leave_less_outside():
 def test_an_unknown_band_gets_the_near_miss():
     specimen = tiny.cnn()
     images, labels = tiny.told(specimen, 2)
-    with pytest.raises(UnknownNameError, match="No band is called 'midle'; did you mean 'middle'"):
-        attack_images("banded_pgd", specimen, images, labels, epsilon=0.1, band="midle")
+    with pytest.raises(UnknownNameError, match="No band is called 'middlee'; did you mean 'middle'"):
+        attack_images("banded_pgd", specimen, images, labels, epsilon=0.1, band="middlee")

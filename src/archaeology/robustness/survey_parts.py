@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from archaeology.attacks.method import attack_images
+from archaeology.attacks.method import all_parameters, attack_images, attacks
 from archaeology.attacks.result import AttackResult
 from archaeology.core.shapes import Image
 from archaeology.data.worlds.cue_conflict import CueConflict
@@ -33,6 +33,9 @@ from archaeology.robustness.survey import NotApplicableError, Subject, by_name, 
 from archaeology.robustness.transfer import transfer_matrix
 from archaeology.specimens.specimen import Specimen
 
+SECOND = {
+    "loss": "margin"
+}  # what still stands just below is tried with: cross-entropy stalls where a model is sure
 ATTACK = "pgd"  # of the parts that attack once
 MOST_FREQUENCIES = 32  # along a side of the image: of larger ones a grid of them is asked
 SMALLEST = 32  # pixels along a side that corruptions are defined for
@@ -50,6 +53,7 @@ def curves(subject: Subject) -> list[Mapping[str, Any]]:
             attack=attack,
             norm=norm,
             epsilons=subject.epsilons,
+            again=SECOND if "loss" in all_parameters(attack, attacks.get(attack), {}) else None,
             seed=subject.seed,
             at_once=subject.at_once,
         )

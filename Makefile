@@ -1,7 +1,8 @@
 # Every target makes the environment it needs; `make dig` on a fresh machine ends with a report.
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHES := statistics rollout grad_cam relevance integrated_gradients ablation attention worlds augment training
+BENCHES := statistics rollout grad_cam relevance integrated_gradients ablation attention worlds augment training \
+	attacks attacks_curve attacks_minimal
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dig test check format bench lock clean $(addprefix bench-,$(subst _,-,$(BENCHES)))
@@ -15,6 +16,8 @@ venv: .venv/installed  ## Make the environment in .venv
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@# torchattacks asks for a version of requests that nobody else can live with, and works with any.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps torchattacks==3.5.1
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 

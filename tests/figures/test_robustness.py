@@ -90,6 +90,7 @@ def test_numbers_sizes_and_names_in_words():
     assert attack_text("pgd", "linf") == "PGD, L\u221e" and attack_text("my_attack") == "my attack"
     assert short_name("bundled:vit_cifar10") == "vit_cifar10" and short_name("run:a/b/") == "b"
     assert len(shortened("a" * 40 + "robust")) == 26 and shortened("a" * 40 + "robust").endswith("robust")
+    assert shortened("convnet_cifar10_robust", 11) == "convn\u2026obust" and shortened("abc", 3) == "abc"
     assert inked("$x$") == r"\$x\$"
     assert np.isnan(ends_of({"a": 1.0, "a_low": None}, "a").low) and not interval_of(None).is_known
     np.testing.assert_array_equal(
@@ -154,7 +155,8 @@ def test_transfer_is_claimed_beyond_noise_only(document):
             set_interval(row, "noise", 0.1, 0.05, 0.2)
             set_interval(row, "beyond_noise", 0.1, -0.01, 0.2)
     assert said("transfer", document) == (
-        "Changes up to 4/255 do not surely carry over beyond what noise does, in none of 6 pairs of two models."
+        "In none of 6 pairs of two models do changes up to 4/255 surely carry over beyond noise (0 to 40 "
+        "images)."
     )
     there, back = found["table"][1], found["table"][3]
     assert (there["source"], there["target"]) == (VIT, CNN) == (back["target"], back["source"])

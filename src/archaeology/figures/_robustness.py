@@ -125,12 +125,12 @@ def short_name(name: str) -> str:
     return shortened(name.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1] or name)
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, letters: int = LONGEST_NAME) -> str:
     """A name cut in the middle where it is too long for a figure: its end often tells models apart."""
-    if len(name) <= LONGEST_NAME:
+    if len(name) <= letters:
         return name
-    half = LONGEST_NAME // 2
-    return f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+    half = letters // 2
+    return f"{name[: letters - half - 1]}\N{HORIZONTAL ELLIPSIS}{name[len(name) - half :]}"
 
 
 def ends_of(row: Mapping[str, Any], key: str) -> Ends:

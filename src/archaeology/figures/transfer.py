@@ -14,6 +14,7 @@ from archaeology.figures._robustness import (
     ends_of,
     inked,
     part_of,
+    shortened,
     size_text,
     subjects_of,
 )
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAMES_WIDTH, CELL, MOST_TALL, TOP = 1.75, 0.62, 0.62, 0.62
+NAMES_WIDTH, CELL, TOP = 1.75, 0.62, 0.62
+LETTER = 0.058  # inches of a small one
 PALE = 45.0  # percent from which on dark letters are read on the colour
 
 
@@ -97,8 +99,10 @@ def headline(data: Transfer) -> str:
     sure = [pair for pair in foreign if _at(data, pair).beyond.side > 0]
     pairs = plural(len(foreign), "pair of two models", "pairs of two models")
     if not sure:
+        counts = sorted(_at(data, pair).n for pair in foreign)
+        of = count(counts[0]) if counts[0] == counts[-1] else f"{count(counts[0])} to {count(counts[-1])}"
         return (
-            f"Changes up to {data.size} do not surely carry over beyond what noise does, in none of {pairs}."
+            f"In none of {pairs} do changes up to {data.size} surely carry over beyond noise ({of} images)."
         )
     best = max(sure, key=lambda pair: _at(data, pair).beyond.value)
     return (
@@ -164,20 +168,19 @@ def draw(data: Transfer) -> "Figure":
         for at, one in enumerate(data.subjects):
             middle = TOP + (at + 0.5) * CELL - 0.07
             write(figure, 0.1, middle, one.title, colour=one.colour, size=8.0)
-            # Names above columns that would touch take turns in height.
-            above = TOP - 0.2 if many <= 2 or at % 2 else TOP - 0.36
-            write(
-                figure,
-                NAMES_WIDTH + at / many * wide,
-                above,
-                one.title,
-                colour=one.colour,
-                size=8.0 if many <= 2 else 7.0,
-            )
+            _write_column(figure, one, at / many * wide, at if many > 2 else -1)
         _write_cells(axes, data)
         bar = place(figure, NAMES_WIDTH, TOP + tall + 0.14, wide, 0.1)
         colour_bar(bar, SEQUENTIAL, 0.0, 100.0, "images broken (%)")
     return figure
+
+
+def _write_column(figure: "Figure", one: Subject, left: float, turn: int) -> None:
+    """A name above its column, `left` inches into the matrix; where they would touch, names take turns in height."""
+    above = TOP - (0.36 if turn >= 0 and turn % 2 == 0 else 0.2)
+    room = WIDTH - NAMES_WIDTH - left - 0.05
+    name = shortened(one.title, max(6, int(room / LETTER)))
+    write(figure, NAMES_WIDTH + left, above, name, colour=one.colour, size=8.0 if turn < 0 else 7.0)
 
 
 def _write_cells(axes: "Axes", data: Transfer) -> None:

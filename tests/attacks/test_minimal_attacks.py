@@ -151,7 +151,8 @@ def fmn_by_loops(specimen, image, label, norm, steps, size, gamma=0.05):
                 best, least = tried, far
             ball = min(ball * (1 - rate), least)
         elif math.isinf(least):
-            ball = far + abs(lead) / dual(gradient)
+            guess = far + abs(lead) / dual(gradient)
+            ball = guess if math.isinf(ball) else max(guess, ball * (1 + rate))
         else:
             ball = ball * (1 + rate)
         ball = min(ball, largest)

@@ -3,8 +3,9 @@
 Steps follow the gradient of the lead of another class, each projected into the image's own ball. Before anything is
 found, the ball is as large as it would have to be if the model were linear from there on.
 
-Source: `pintor2021fast`, algorithm 1. Differs: an image counts as wrong only beyond rounding (`nearest.py`), and only
-the "l2" and "linf" norms are there.
+Source: `pintor2021fast`, algorithm 1. Differs: an image counts as wrong only beyond rounding (`nearest.py`); the ball
+grows at least by its rate as long as nothing is found, because values cut to [0, 1] keep a change from reaching where a
+linear model says; and only the "l2" and "linf" norms are there.
 """
 
 import math
@@ -59,7 +60,9 @@ def fmn(
         nearest.keep(rows, images, far, lead > 0)
         rate = annealed(gamma, LAST_GAMMA, step / steps)
         as_if_linear = far + lead.abs() / steepness(answer.gradient, aim.norm)
-        outward = torch.where(nearest.far.isinf(), as_if_linear, ball * (1 + rate))
+        wider = ball * (1 + rate)
+        guess = torch.where(ball.isinf(), as_if_linear, torch.maximum(as_if_linear, wider))
+        outward = torch.where(nearest.far.isinf(), guess, wider)
         inward = torch.minimum(ball * (1 - rate), nearest.far)
         ball = torch.minimum(torch.where(lead > 0, inward, outward), largest)
         stride = annealed(step_size, step_size * LAST_STEP, step / steps)

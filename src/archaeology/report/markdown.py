@@ -31,6 +31,7 @@ def markdown(report: Report) -> str:
         "Layers and heads are counted from 1, in `heads.parquet` from 0.",
         *_figures(report.head_figures),
         *_robustness(report),
+        *(f"Not measured. {plain(reason)}" for reason in report.methods.unmeasured),
         f"## {report.chapters['provenance']}",
         "\n".join(f"    {line}" for line in report.command.splitlines()),
         *(_group(title, rows) for title, rows in report.provenance),

@@ -1,11 +1,14 @@
 """Everything that was drawn or asked, explained: methods, judges, and the rules by which heads are named."""
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup, escape
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.dig.map_findings import NAMES
 from archaeology.explain.method import title_of
 from archaeology.figures.specialization import rule_words
 from archaeology.figures.terms import METHODS, judge_term, method_term
@@ -36,6 +39,7 @@ class Methods:
         is_corrected: Whether tests of heads were corrected for many comparisons.
         attacks: That images were changed by; empty for a run without a survey of robustness.
         measures: Of what breaks the models, likewise.
+        unmeasured: What a dig would measure and this one did not, with the reason, a sentence each.
     """
 
     maps: tuple[Term, ...]
@@ -44,6 +48,7 @@ class Methods:
     is_corrected: bool
     attacks: tuple[Term, ...]
     measures: tuple[Term, ...]
+    unmeasured: tuple[str, ...]
 
 
 def methods(run: RunDirectory, drawn: Pairs) -> Methods:
@@ -67,7 +72,16 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
         is_corrected=tested or run.layers is not None,
         attacks=tuple(_attack(term, parameters) for term, parameters in attacks_used(run.robustness or {})),
         measures=tuple(_attack(term) for term in measures_used(run.robustness or {})),
+        unmeasured=tuple(unmeasured(run.results)),
     )
+
+
+def unmeasured(results: Mapping[str, Any]) -> Iterator[str]:
+    """Why maps were not judged, or the models not attacked."""
+    for role, reason in (results.get("not_judged") or {}).items():
+        yield f"Which map of the {NAMES[role]} to believe: {reason}."
+    if reason := results.get("not_attacked"):
+        yield f"What breaks the models: {reason}."
 
 
 def _map(name: str) -> Term:

@@ -106,7 +106,7 @@ def test_every_attack_and_every_part_of_a_survey_has_words():
     assert set(ATTACKS) >= set(attacks.names())
     assert set(MEASURES) >= set(chosen_parts(())) - {"pictures"}
     assert attack_term("my_attack").title == "my attack"
-    for term in (*ATTACKS.values(), *MEASURES.values()):
+    for term in (*map(attack_term, ATTACKS), *MEASURES.values()):
         assert term.text.endswith(".") and term.formula and term.source
 
 

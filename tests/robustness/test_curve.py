@@ -140,7 +140,7 @@ def test_an_attack_that_looks_for_the_smallest_change_is_run_once(monkeypatch):
             aim.images + far[:, None, None, None] * slope / slope.flatten(1).norm(dim=1)[:, None, None, None]
         )
 
-    monkeypatch.setitem(attacks._things, "straight", Attack(straight, ("l2",), False, True))
+    monkeypatch.setitem(attacks._things, "straight", Attack("Straight", straight, ("l2",), False, True))
     labels = models.own_answers(specimen, images)
     curve = robustness_curve(specimen, images, labels, attack="straight", epsilons=[0.01, 0.03, 0.05])
     far = to_the_plane(specimen, images, "l2").numpy() * 1.001

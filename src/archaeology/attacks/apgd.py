@@ -25,7 +25,7 @@ MOMENTUM = 0.75  # share of a new step; the rest goes on as before
 RISING = 0.75  # share of steps that must raise the loss
 
 
-@attack("apgd", norms=("linf", "l2"))
+@attack("apgd", title="Auto-PGD", norms=("linf", "l2"))
 def apgd(
     victim: Victim,
     aim: Aim,

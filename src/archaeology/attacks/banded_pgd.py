@@ -13,7 +13,7 @@ from archaeology.attacks.victim import Victim
 from archaeology.core.shapes import Image
 
 
-@attack("banded_pgd", norms=("linf", "l2"))
+@attack("banded_pgd", title="PGD in a band", norms=("linf", "l2"))
 def banded_pgd(
     victim: Victim,
     aim: Aim,

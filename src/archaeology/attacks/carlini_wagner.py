@@ -32,7 +32,7 @@ PROGRESS = 1e-4  # share of the loss that must have gone since the last time
 DECAYS = (0.9, 0.999)  # of Adam's means
 
 
-@attack("carlini_wagner", norms=("l2",), bounded=False)
+@attack("carlini_wagner", title="Carlini-Wagner", norms=("l2",), bounded=False)
 def carlini_wagner(
     victim: Victim,
     aim: Aim,

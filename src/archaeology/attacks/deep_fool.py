@@ -16,7 +16,7 @@ from archaeology.attacks.victim import Victim
 from archaeology.core.shapes import Image
 
 
-@attack("deep_fool", norms=("l2", "linf"), bounded=False)
+@attack("deep_fool", title="DeepFool", norms=("l2", "linf"), bounded=False)
 def deep_fool(
     victim: Victim, aim: Aim, *, steps: int = 50, candidates: int = 5, overshoot: float = 0.02
 ) -> Image:

@@ -10,7 +10,7 @@ from archaeology.attacks.victim import Victim
 from archaeology.core.shapes import Image
 
 
-@attack("fgsm", norms=("linf", "l2"))
+@attack("fgsm", title="FGSM", norms=("linf", "l2"))
 def fgsm(victim: Victim, aim: Aim, *, loss: str = "cross_entropy") -> Image:
     """Every image moved by epsilon along its gradient.
 

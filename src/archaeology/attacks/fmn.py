@@ -24,7 +24,7 @@ LAST_STEP = 0.01  # share of the first
 LAST_GAMMA = 0.001
 
 
-@attack("fmn", norms=("l2", "linf"), bounded=False)
+@attack("fmn", title="FMN", norms=("l2", "linf"), bounded=False)
 def fmn(
     victim: Victim, aim: Aim, *, steps: int = 100, step_size: float | None = None, gamma: float = 0.05
 ) -> Image:

@@ -80,12 +80,14 @@ class Attack:
     """A registered attack.
 
     Attributes:
+        title: What it is called, as a figure names it.
         draw: `draw(victim, aim, **parameters) -> candidates`.
         norms: That it can be bounded by or measured in, its usual one first.
         bounded: Whether it takes an epsilon; one that does not looks for the smallest change.
         uses_gradients: Whether it follows gradients, or only asks for answers.
     """
 
+    title: str
     draw: Callable[..., Image]
     norms: tuple[str, ...]
     bounded: bool
@@ -96,15 +98,20 @@ attacks: Registry[Attack] = Registry("attack")
 
 
 def attack(
-    name: str, *, norms: tuple[str, ...], bounded: bool = True, uses_gradients: bool = True
+    name: str, *, title: str, norms: tuple[str, ...], bounded: bool = True, uses_gradients: bool = True
 ) -> Callable[[Draw], Draw]:
     """Decorator for `draw(victim, aim, **parameters) -> candidates`; see `Attack`."""
 
     def shelve(draw: Draw) -> Draw:
-        attacks.register(name)(Attack(draw, norms, bounded, uses_gradients))
+        attacks.register(name)(Attack(title, draw, norms, bounded, uses_gradients))
         return draw
 
     return shelve
+
+
+def title_of(name: str) -> str:
+    """What an attack is called; one that is not registered is called by its name."""
+    return attacks.get(name).title if name in attacks else name.replace("_", " ")
 
 
 def attack_images(

@@ -12,7 +12,7 @@ from archaeology.attacks.victim import Victim
 from archaeology.core.shapes import Image
 
 
-@attack("pgd", norms=("linf", "l2"))
+@attack("pgd", title="PGD", norms=("linf", "l2"))
 def pgd(
     victim: Victim,
     aim: Aim,

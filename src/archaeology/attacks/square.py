@@ -36,7 +36,7 @@ PLACES = 5  # numbers in [0, 1) for each query: two corners and whether a bump l
 AHEAD = 64  # queries whose numbers are drawn together
 
 
-@attack("square", norms=("linf", "l2"), uses_gradients=False)
+@attack("square", title="Square", norms=("linf", "l2"), uses_gradients=False)
 def square(victim: Victim, aim: Aim, *, queries: int = 1000, share: float = 0.8) -> Image:
     """The images where the model is wrong, or the best ones tried where it never was.
 

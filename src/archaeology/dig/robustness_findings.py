@@ -7,6 +7,7 @@ excludes what chance would give.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archaeology.attacks.method import title_of
 from archaeology.dig.disturbance_findings import (
     corruption_findings,
     frequency_findings,
@@ -29,7 +30,6 @@ from archaeology.dig.finding import (
 )
 
 NORMS = {"linf": "L\N{INFINITY}", "l2": "L2"}
-SHORT = ("fgsm", "pgd", "apgd", "fmn")  # attacks known by their letters
 DISBELIEF = 30.0  # strength of a flag: whoever reads only one finding must read that
 TWICE = 2
 
@@ -72,9 +72,7 @@ def _curves(panels: Sequence[Row]) -> list[Finding]:
         areas = {curve["specimen"]: interval(curve, "area") for curve in panel["curves"]}
         largest = float(panel["curves"][0]["epsilons"][-1]) if panel["curves"] else 0.0
         upto = f"{255 * largest:.3g}/255" if panel["norm"] == "linf" else f"{largest:.3g}"
-        attack = (
-            f"{str(panel['attack']).replace('_', ' ').upper()} ({NORMS.get(panel['norm'], panel['norm'])})"
-        )
+        attack = f"{title_of(str(panel['attack']))} ({NORMS.get(panel['norm'], panel['norm'])})"
         for row in panel["areas"]:
             gap, better, worse = ordered(row, "difference")
             if not side(gap):

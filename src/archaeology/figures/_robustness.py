@@ -7,21 +7,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.attacks.method import title_of
 from archaeology.figures.words import NOT_KNOWN, fixed
 
 OTHER_COLOURS = ("third", "fourth", "fifth")
 NORMS = {"linf": "L\N{INFINITY}", "l2": "L2"}
-ATTACKS = {
-    "fgsm": "FGSM",
-    "pgd": "PGD",
-    "apgd": "Auto-PGD",
-    "banded_pgd": "PGD in a band",
-    "carlini_wagner": "Carlini-Wagner",
-    "fmn": "FMN",
-    "deep_fool": "DeepFool",
-    "square": "Square",
-    "patch": "Patch",
-}
 LONGEST_NAME = 26
 
 
@@ -164,7 +154,7 @@ def size_text(epsilon: float, norm: str) -> str:
 
 def attack_text(attack: str, norm: str = "") -> str:
     """An attack as a figure names it, like "PGD, L∞"."""
-    words = ATTACKS.get(attack, attack.replace("_", " "))
+    words = title_of(attack)
     return f"{words}, {NORMS.get(norm, norm)}" if norm else words
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from archaeology.attacks.method import title_of
+
 
 @dataclass(frozen=True)
 class AttackTerm:
@@ -20,58 +22,50 @@ class AttackTerm:
     source: str
 
 
+# Formula, what it does in words, and whose it is.
 ATTACKS = {
-    "fgsm": AttackTerm(
-        "FGSM",
+    "fgsm": (
         "x + ε · sign ∂ loss / ∂ x",
         "One step of the largest size allowed, along the gradient.",
         "Goodfellow et al., 2015",
     ),
-    "pgd": AttackTerm(
-        "PGD",
+    "pgd": (
         "repeat x ← Π(x + η · sign ∂ loss / ∂ x)",
         "Many small steps along the gradient (its direction, where the length of the change is bounded), after each of "
         "which Π puts the image back within ε of the original and into [0, 1].",
         "Madry et al., 2018",
     ),
-    "apgd": AttackTerm(
-        "Auto-PGD",
+    "apgd": (
         "z = Π(x + η · sign g), x ← Π(x + 0.75 (z - x) + 0.25 (x - x of before))",
         "PGD with momentum that halves its step where it no longer climbs, and goes on from the best image so far.",
         "Croce and Hein, 2020",
     ),
-    "banded_pgd": AttackTerm(
-        "PGD in a band",
+    "banded_pgd": (
         "repeat x ← Π(x + η · band(∂ loss / ∂ x))",
         "PGD that may change coarse, middle or fine patterns only.",
         "after Madry et al., 2018, and Yin et al., 2019",
     ),
-    "carlini_wagner": AttackTerm(
-        "Carlini-Wagner",
+    "carlini_wagner": (
         "min over δ of |δ|² + c · max(logit of the label - largest other logit, 0)",
         "Looks for the shortest change that makes the model wrong; the constant c of each image by bisection.",
         "Carlini and Wagner, 2017",
     ),
-    "fmn": AttackTerm(
-        "FMN",
+    "fmn": (
         "ε of each image shrinks where it is broken and grows where it is not",
         "PGD within a bound of each image's own, which closes in on the smallest that breaks it.",
         "Pintor et al., 2021",
     ),
-    "deep_fool": AttackTerm(
-        "DeepFool",
+    "deep_fool": (
         "x ← x + |f| / |∂ f / ∂ x|² · ∂ f / ∂ x, f = logit of the nearest other class - logit of the label",
         "Goes to the nearest border as if the model were linear, again and again.",
         "Moosavi-Dezfooli et al., 2016",
     ),
-    "square": AttackTerm(
-        "Square",
+    "square": (
         "keep a random square of ± ε wherever it raises the loss",
         "Asks for answers alone, so that a model that hides its gradients cannot escape it by that.",
         "Andriushchenko et al., 2020",
     ),
-    "patch": AttackTerm(
-        "Patch",
+    "patch": (
         "PGD whose change is free within one patch and zero elsewhere",
         "Changes a small part of the image as much as it likes.",
         "Brown et al., 2017; Fu et al., 2022",
@@ -155,4 +149,4 @@ MEASURES = {
 
 def attack_term(name: str) -> AttackTerm:
     """The term of an attack; one that is not known here is called by its name."""
-    return ATTACKS.get(name) or AttackTerm(name.replace("_", " "), "", "", "")
+    return AttackTerm(title_of(name), *ATTACKS.get(name, ("", "", "")))

@@ -20,7 +20,7 @@ def drawing():
 
     def register(draw, **about):
         names.append(f"drawn{len(names)}")
-        attack(names[-1], **({"norms": ("linf", "l2")} | about))(draw)
+        attack(names[-1], **({"title": "Drawn", "norms": ("linf", "l2")} | about))(draw)
         return names[-1]
 
     yield register
@@ -76,7 +76,9 @@ def test_what_does_not_survive_a_file_is_told(drawing):
     epsilon = torch.tensor([0.6, 0.9, 0.6]) / 255  # to 127.6 or 127.9, which is 128 as a file: above one half
     result = attack_images(name, brightness(), images, labels, epsilon=epsilon)
     assert result.success.tolist() == [True, True, False]
-    assert result.success_8bit.tolist() == [True, True, False]
+    assert result.success_8bit.tolist() == [False, False, False]  # 128 lies beyond epsilon, 127 is right
+    wider = attack_images(name, brightness(), images, labels, epsilon=1 / 255)
+    assert wider.success_8bit.tolist() == [True, True, False]
     # From 0.95 on, which is level 242.25, it is class 2: 242.3 is, but as a file it is 242.
     less = attack_images(name, brightness(), grey(242 / 255), labels[:1] + 1, epsilon=0.3 / 255)
     assert less.success.tolist() == [True] and less.success_8bit.tolist() == [False]
@@ -267,3 +269,33 @@ def test_an_exception_leaves_everything_as_it_was(drawing):
     assert specimen.fingerprint() == before and torch.equal(torch.get_rng_state(), state)
     assert [parameter.requires_grad for parameter in specimen.model.parameters()][:3] == [False, True, True]
     assert all(parameter.grad is None for parameter in specimen.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_images_in_half_precision_are_attacked_in_single(dtype):
+    specimen = tiny.cnn()
+    images = tiny.images(specimen, 5).to(dtype)
+    with torch.no_grad():
+        labels = specimen.predict(images.float()).argmax(dim=1)
+    found = attack_images("pgd", specimen, images, labels, epsilon=0.2)
+    assert found.images.dtype == torch.float32 and found.success.all()
+
+
+def test_a_success_that_rounding_carries_beyond_epsilon_is_none():
+    specimen = tiny.cnn()
+    images = tiny.images(specimen, 8)
+    with torch.no_grad():
+        labels = specimen.predict(images).argmax(dim=1)
+    found = attack_images("pgd", specimen, images, labels, epsilon=1.4 / 255)
+    far = ((found.images * 255).round() / 255 - images).abs().amax(dim=(1, 2, 3))
+    assert (far[found.success_8bit & (found.clean_correct)] <= 1.4 / 255 + 1e-6).all()
+
+
+def test_no_image_and_a_single_logit_are_refused():
+    specimen = tiny.cnn()
+    images = tiny.images(specimen, 2)
+    with pytest.raises(ValueError, match="at least one image, but got none"):
+        attack_images("pgd", specimen, images[:0], torch.zeros(0, dtype=torch.long), epsilon=0.1)
+    single = replace(specimen, model=nn.Sequential(*specimen.model[:-1], nn.Linear(13, 1)))
+    with pytest.raises(ValueError, match=r"two classes or more, but got shape \(2, 1\)"):
+        attack_images("pgd", single, images, torch.zeros(2, dtype=torch.long), epsilon=0.1)

@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archaeology.attacks.norms import NORMS, check_norm, distances, project, random_start, steepest
+from archaeology.attacks.norms import (
+    NORMS,
+    check_norm,
+    distances,
+    in_eight_bits,
+    project,
+    random_start,
+    steepest,
+)
 from archaeology.core.errors import UnknownNameError
 
 
@@ -105,3 +113,15 @@ def test_distances_value_by_value():
 def test_an_unknown_norm_gets_the_near_miss():
     with pytest.raises(UnknownNameError, match="No norm is called 'linff'; did you mean 'linf'"):
         check_norm("linff")
+
+
+def test_in_eight_bits_the_nearest_level_or_the_next_towards_the_original():
+    original = torch.tensor([[10, 20, 30, 40]]).view(1, 1, 2, 2) / 255
+    changed = original + torch.tensor([[1.5, -1.5, 1.3, -0.2]]).view(1, 1, 2, 2) / 255
+    found = in_eight_bits(changed, original, torch.tensor([1.6 / 255]), "linf")
+    torch.testing.assert_close((found * 255).flatten(), torch.tensor([11.0, 19.0, 31.0, 40.0]))
+    wide = in_eight_bits(changed, original, torch.tensor([2 / 255]), "linf")
+    assert set((wide * 255 - original * 255).abs().round().flatten().tolist()) <= {0.0, 1.0, 2.0}
+    length = float((changed - original).norm())
+    near = in_eight_bits(changed, original, torch.tensor([length]), "l2")
+    assert float((near - original).norm()) <= length + 1e-6

@@ -8,7 +8,7 @@ from tests.attacks import tiny
 
 import archaeology.attacks as package
 from archaeology.attacks import attack_images, attacks
-from archaeology.attacks.method import SLACK
+from archaeology.attacks.norms import SLACK, distances, in_eight_bits
 
 SHORT = {"steps": 5, "queries": 30, "searches": 2, "band": "high"}  # what an attack has of these, made small
 MODELS = {"cnn": tiny.cnn, "vit": tiny.vit}
@@ -54,10 +54,12 @@ def test_within_epsilon_and_the_unit_range_and_judged_afresh(name, model):
         assert (result.distances[norm] <= result.epsilon.double() + SLACK).all()
         with torch.no_grad():
             said = specimen.predict(result.images)
-            rounded = specimen.predict((result.images * 255).round() / 255).argmax(dim=1)
+            stored = in_eight_bits(result.images, images, result.epsilon, norm)
+            rounded = specimen.predict(stored).argmax(dim=1)
+        kept = distances(stored, images)[norm] <= result.epsilon.double() + SLACK
         torch.testing.assert_close(result.logits, said)
         assert torch.equal(result.success, said.argmax(dim=1) != labels)
-        assert torch.equal(result.success_8bit, result.success & (rounded != labels))
+        assert torch.equal(result.success_8bit, result.success & (rounded != labels) & kept)
         assert result.success[4] and result.distances["l0"][4] == 0  # wrong before
         assert result.gradients[4] == result.evaluations[4] == 0
 

@@ -154,7 +154,10 @@ def test_patches_attention_and_carriers(made_up):
     (one,) = found(document, "attention", "attention_shift")
     assert one.title == "In vit_cifar10 an attack parts from noise at layer 4 of 5"
     (one,) = found(document, "carriers", "attack_carriers")
-    assert one.title == "Head 2 of layer 3 carries most of the attack on vit_cifar10"
+    assert (
+        one.title
+        == "Head 2 of layer 3 carries more of the attack on vit_cifar10 than any other, on these images"
+    )
     for row in document["carriers"][VIT]["heads"]:
         row["gain"] = -0.1
     assert found(document, "carriers", "attack_carriers") == []

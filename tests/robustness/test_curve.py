@@ -12,7 +12,7 @@ from torch import nn
 from archaeology.attacks.method import Attack, attack_images, attacks
 from archaeology.core.errors import UnknownNameError
 from archaeology.robustness.bisection import lowered, smallest_level
-from archaeology.robustness.curve import robustness_curve, robustness_curves
+from archaeology.robustness.curve import checked_attack, robustness_curve, robustness_curves
 from archaeology.robustness.curve_result import median_interval
 from archaeology.specimens.specimen import Specimen
 
@@ -269,3 +269,8 @@ def test_errors():
         robustness_curves([], images, labels)
     with pytest.raises(ValueError, match="a median needs at least one value"):
         median_interval(np.array([]))
+
+
+def test_a_patch_has_no_curve():
+    with pytest.raises(ValueError, match=r"use attack_images\('patch'"):
+        checked_attack("patch", None)

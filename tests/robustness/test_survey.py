@@ -9,7 +9,14 @@ import torch
 
 from archaeology.core.errors import UnknownNameError
 from archaeology.models import build
-from archaeology.robustness.survey import Depth, chosen_parts, survey_robustness
+from archaeology.robustness.survey import (
+    Depth,
+    NotApplicableError,
+    by_name,
+    chosen_parts,
+    order_of,
+    survey_robustness,
+)
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.specimen import Specimen
 
@@ -138,3 +145,31 @@ def test_bad_input_is_refused(images, labels):
         survey_robustness([cnn()], images, labels[:5])
     with pytest.raises(ValueError, match="names of their own"):
         survey_robustness([cnn(), cnn()], images, labels)
+
+
+def test_parts_take_images_spread_as_all_are(images):
+    order = order_of(images, 3)
+    assert sorted(order) == list(range(6)) and order != list(range(6))
+    some = [number for number in order if number != order[2]]
+    assert [sorted(some)[row] for row in order_of(images[sorted(some)], 3)] == some
+
+
+def test_a_model_that_withstands_does_not_take_a_part_from_the_others(document, images, labels):
+    constant = vit()
+    torch.nn.init.zeros_(constant.model.head.weight)
+    deaf = replace(constant, name="deaf")
+    found = survey_robustness([deaf, cnn()], images, labels, wanted=("spectrum",), depth=FEW, epsilon=0.3)
+    assert "deaf" not in found.get("spectrum", {})
+    with pytest.raises(NotApplicableError, match=r"a: none; b: none"):
+        by_name([replace(cnn(), name="a"), replace(cnn(), name="b")], nothing)
+
+
+def nothing(specimen):
+    raise NotApplicableError("none")
+
+
+def test_epsilon_in_other_units_and_impossible_attacks_are_asked_back_before_any_work(images, labels):
+    with pytest.raises(ValueError, match="did you mean 4/255"):
+        survey_robustness([cnn()], images, labels, epsilon=4.0)
+    with pytest.raises(ValueError, match="carlini_wagner works in the norm l2"):
+        survey_robustness([cnn()], images, labels, attacks=(("carlini_wagner", "linf"),))

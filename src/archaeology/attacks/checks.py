@@ -6,9 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from archaeology.capture.record import unit_images
 from archaeology.core.halving import in_halves
 from archaeology.core.shapes import Image, Label, Logits
 from archaeology.specimens.specimen import Specimen
+
+
+def attackable(images: Tensor, device: torch.device) -> Image:
+    """Images in [0, 1] on that device, in float32 at least: in half precision a bound means nothing."""
+    images = unit_images(images, device)
+    return images if images.dtype == torch.float64 or not images.is_floating_point() else images.float()
 
 
 @torch.no_grad()
@@ -16,8 +23,10 @@ def answers(specimen: Specimen, images: Image, at_once: int) -> Logits:
     """The model's own logits, at least in float32.
 
     Raises:
-        ValueError: If one is not finite.
+        ValueError: If there is no image, or an answer is not finite.
     """
+    if len(images) == 0:
+        raise ValueError("an attack needs at least one image, but got none.")
     parts = in_halves(lambda some: predicted(specimen, images[some]), len(images), at_once)
     logits = torch.cat([part for _, part in parts])
     if not logits.isfinite().all():
@@ -45,8 +54,13 @@ def checked_labels(labels: Tensor, logits: Logits) -> Label:
     """Labels on the model's device.
 
     Raises:
-        ValueError: If there is not one for each image, or one is no class of the model.
+        ValueError: If there is not one for each image, one is no class of the model, or it has fewer than two.
     """
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"an attack needs logits (batch, classes) of two classes or more, but got shape {tuple(logits.shape)}; "
+            "give a model with one logit a second one that is 0."
+        )
     if labels.ndim != 1 or len(labels) != len(logits) or labels.is_floating_point():
         raise ValueError(
             f"labels must be one whole number for each of {len(logits)} images, but got {labels.dtype} of shape "

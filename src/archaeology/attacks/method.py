@@ -13,17 +13,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from archaeology.attacks.checks import answers, checked_epsilon, checked_labels
-from archaeology.attacks.norms import check_norm, distances, project
+from archaeology.attacks.checks import answers, attackable, checked_epsilon, checked_labels
+from archaeology.attacks.norms import SLACK, check_norm, distances, in_eight_bits, project
 from archaeology.attacks.result import AttackResult
 from archaeology.attacks.victim import Victim
-from archaeology.capture.record import unit_images
 from archaeology.core.registry import Registry, unknown_name
 from archaeology.core.seeding import content_names, derived_seed, torch_generator
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
 from archaeology.specimens.specimen import Specimen
 
-SLACK = 1e-6  # by which rounding may carry a change beyond epsilon
 Draw = TypeVar("Draw", bound=Callable[..., Image])
 
 
@@ -85,6 +83,8 @@ class Attack:
         norms: That it can be bounded by or measured in, its usual one first.
         bounded: Whether it takes an epsilon; one that does not looks for the smallest change.
         uses_gradients: Whether it follows gradients, or only asks for answers.
+        has_curve: Whether it bounds or measures what it does by the size of the change; one that changes few pixels as
+            much as it likes does not.
     """
 
     title: str
@@ -92,18 +92,25 @@ class Attack:
     norms: tuple[str, ...]
     bounded: bool
     uses_gradients: bool
+    has_curve: bool = True
 
 
 attacks: Registry[Attack] = Registry("attack")
 
 
 def attack(
-    name: str, *, title: str, norms: tuple[str, ...], bounded: bool = True, uses_gradients: bool = True
+    name: str,
+    *,
+    title: str,
+    norms: tuple[str, ...],
+    bounded: bool = True,
+    uses_gradients: bool = True,
+    has_curve: bool = True,
 ) -> Callable[[Draw], Draw]:
     """Decorator for `draw(victim, aim, **parameters) -> candidates`; see `Attack`."""
 
     def shelve(draw: Draw) -> Draw:
-        attacks.register(name)(Attack(title, draw, norms, bounded, uses_gradients))
+        attacks.register(name)(Attack(title, draw, norms, bounded, uses_gradients, has_curve))
         return draw
 
     return shelve
@@ -152,7 +159,7 @@ def attack_images(
     if norm not in chosen.norms:
         raise ValueError(f"{name} works in the norm {' or '.join(chosen.norms)}, but got {norm=}.")
     parameters = all_parameters(name, chosen, parameters)
-    images = unit_images(images, specimen.device)
+    images = attackable(images, specimen.device)
     cuda = [images.device] if images.is_cuda else []
     with torch.random.fork_rng(cuda):  # what a random model draws is drawn again when the attack is repeated
         torch.manual_seed(derived_seed(seed, "attack", "model"))
@@ -211,7 +218,7 @@ def verified(
     within: Bool[Tensor, " batch"] = far[norm] <= epsilon.double() + SLACK
     logits = asked_again(specimen, images, far["l0"] > 0, clean, at_once)
     success = (logits.argmax(dim=1) != labels) & within
-    rounded = (images * 255).round() / 255
+    rounded = in_eight_bits(images, original, epsilon, norm)
     moved = success & (rounded != images).flatten(1).any(dim=1)
     still = asked_again(specimen, rounded, moved, logits, at_once).argmax(dim=1) != labels
     return AttackResult(
@@ -225,7 +232,7 @@ def verified(
         clean_logits=clean,
         logits=logits,
         success=success,
-        success_8bit=success & still,
+        success_8bit=success & still & (distances(rounded, original)[norm] <= epsilon.double() + SLACK),
         distances=far,
         gradients=spent[0],
         evaluations=spent[1],

@@ -16,6 +16,7 @@ from archaeology.core.shapes import Image
 NORMS = ("linf", "l2")
 PerImage = Float[Tensor, " batch"]
 TINY = 1e-12
+SLACK = 1e-6  # by which rounding may carry a change beyond epsilon
 
 
 def check_norm(norm: str) -> None:
@@ -45,6 +46,19 @@ def project(images: Image, original: Image, epsilon: PerImage, norm: str) -> Ima
     change = images - original
     shrink = (epsilon / lengths(change).clamp(min=TINY)).clamp(max=1)
     return (original + each(shrink) * change).clamp(0, 1)
+
+
+def in_eight_bits(images: Image, original: Image, epsilon: PerImage, norm: str) -> Image:
+    """Images whose every value is one of 256 levels: the nearest, or the next one towards the original.
+
+    The latter where the nearest carries the change beyond `epsilon`: single values for "linf", whole images for "l2".
+    """
+    nearest = (images * 255).round() / 255
+    back = torch.where(images > original, (images * 255).floor(), (images * 255).ceil()) / 255
+    change = (nearest - original).abs()
+    if norm == "linf":
+        return torch.where(change > each(epsilon) + SLACK, back, nearest)
+    return torch.where(each(lengths(change) > epsilon + SLACK), back, nearest)
 
 
 def steepest(gradient: Image, norm: str) -> Image:

@@ -24,7 +24,7 @@ from archaeology.core.shapes import Image
 PLACES = ("gradient", "random")
 
 
-@attack("patch", title="Patch", norms=("linf",), bounded=False)
+@attack("patch", title="Patch", norms=("linf",), bounded=False, has_curve=False)
 def patch(
     victim: Victim,
     aim: Aim,

@@ -26,7 +26,7 @@ class AttackResult:
         clean_logits: What the model says of the images before.
         logits: What it says of them after, in a fresh forward pass.
         success: Where the model is wrong after: within epsilon, in [0, 1], in the fresh pass. Also where it was before.
-        success_8bit: Where it still is when every value is rounded to one of 256 levels, as a file does.
+        success_8bit: Where it still is, within epsilon, when every value is one of 256 levels (`norms.in_eight_bits`).
         distances: Per image "linf", "l2", "l1" and "l0" (pixels changed).
         gradients: Asked for, per image.
         evaluations: Answers asked for without a gradient, per image.

@@ -105,6 +105,10 @@ def in_order(specimen: Specimen, classes: tuple[str, ...], labels: np.ndarray) -
         raise ValueError(
             f"an attack needs to know what is right, but for {specimen.name} the {match.reason}."
         )
+    if len(set(match.logit.tolist())) < len(match.logit):
+        raise ValueError(
+            f"every class of the data must be another one for {specimen.name}, but two are the same; rename one."
+        )
     return reordered(specimen, match.logit.tolist())
 
 

@@ -12,7 +12,7 @@ def cost_of_a_pass(specimen: Specimen) -> float:
     return float(specimen.num_parameters * (specimen.layout.num_tokens if specimen.layout else PLACES))
 
 
-def affordable(budget: Mapping[str, float], passes: float, *specimens: Specimen) -> int:
+def affordable(budget: Mapping[str, float], passes: float | int, *specimens: Specimen) -> int:
     """Images for which so many passes of each model stay within a budget.
 
     Args:

@@ -143,9 +143,12 @@ def shape_findings(found: Mapping[str, Any]) -> list[Finding]:
         share = interval(row, "shape_share")
         if row["cutoff"] is not None or not side(share, 0.5):
             continue
+        is_phase = found.get("kind") == "phase"
+        cues = "outlines (Fourier phases) and texture (amplitudes)" if is_phase else "shape and texture"
+        by_what = "outlines" if is_phase else "shape"
         by = "shape" if side(share, 0.5) > 0 else "texture"
         text = (
-            f"Where shape and texture name different classes, it goes by shape in {percent(share['value'])} of "
+            f"Where {cues} name different classes, it goes by {by_what} in {percent(share['value'])} of "
             f"{int(row['num_decisions']):,} decisions (95 % interval {percent(share['low'])} to "
             f"{percent(share['high'])})."
         )

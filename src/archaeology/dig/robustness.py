@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from archaeology.core.storage import json_text
+from archaeology.core.storage import json_text, sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
 from archaeology.dig.labels import ClassMatch
@@ -74,13 +74,16 @@ def survey_both(
             return Broken(
                 None, f"there are no labels to be wrong about: for {specimens[role].name}, {match.reason}"
             )
+        if len(set(match.logit.tolist())) < len(match.logit):
+            return Broken(None, f"two classes of the data are one for {specimens[role].name}; rename one")
     count = robustness_count(config, specimens, available=len(images))
     if count < 2:
         return Broken(None, _why_not(config, len(images)))
     chosen = images.only(images.spread(count, config.seed))
     aligned = [reordered(one, _order(matches[role])) for role, one in specimens.items()]
     depth = Depth().scaled(count)
-    known = (*prints.values(), chosen.key(slice(None)), repr(depth), str(config.seed))
+    labels = sha256_of(chosen.decoded.labels.tobytes(), *(repr(_order(match)) for match in matches.values()))
+    known = (*prints.values(), chosen.key(slice(None)), labels, repr(depth), str(config.seed))
     document = survey_robustness(
         aligned,
         chosen.tensor(slice(None)),

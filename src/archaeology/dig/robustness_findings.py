@@ -155,6 +155,7 @@ def _carriers(models: Mapping[str, Any]) -> list[Finding]:
             f"brings back {percent(back['value'])} of the lost margin ({percent(back['low'])} to "
             f"{percent(back['high'])}); {len(rows)} of {len(found['heads'])} heads surely help."
         )
-        title = f"Head {best['head'] + 1} of layer {best['layer'] + 1} carries most of the attack on {short_name(name)}"
+        head = f"Head {best['head'] + 1} of layer {best['layer'] + 1}"
+        title = f"{head} carries more of the attack on {short_name(name)} than any other, on these images"
         said.append(Finding(title, text, "attack_carriers", max(1.0, distance_from(0.0, back) / 4)))
     return said

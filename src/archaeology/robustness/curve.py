@@ -11,10 +11,9 @@ from itertools import pairwise
 
 import torch
 
-from archaeology.attacks.checks import answers, checked_epsilon, checked_labels
-from archaeology.attacks.method import Aim, all_parameters, attacks, verified
+from archaeology.attacks.checks import answers, attackable, checked_epsilon, checked_labels
+from archaeology.attacks.method import Aim, Attack, all_parameters, attacks, verified
 from archaeology.attacks.norms import check_norm
-from archaeology.capture.record import unit_images
 from archaeology.core.seeding import content_names, derived_seed
 from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.robustness.curve_result import RobustnessCurve, RobustnessCurves
@@ -64,14 +63,10 @@ def robustness_curve(
     References:
         `carlini2019evaluating` asks for whole curves; the bisection is ours.
     """
-    chosen = attacks.get(attack)
-    norm = chosen.norms[0] if norm is None else norm
-    check_norm(norm)
-    if norm not in chosen.norms:
-        raise ValueError(f"{attack} works in the norm {' or '.join(chosen.norms)}, but got {norm=}.")
+    chosen, norm = checked_attack(attack, norm)
     parameters = all_parameters(attack, chosen, parameters)
     second = None if again is None else all_parameters(attack, chosen, {**parameters, **again})
-    images = unit_images(images, specimen.device)
+    images = attackable(images, specimen.device)
     sizes = checked_epsilons(attack, GRIDS[norm] if epsilons is None else epsilons, norm, images)
     grid = torch.tensor(sizes, dtype=images.dtype, device=images.device)
     with torch.random.fork_rng([images.device] if images.is_cuda else []):
@@ -132,6 +127,26 @@ def robustness_curves(
             for specimen in specimens
         )
     )
+
+
+def checked_attack(attack: str, norm: str | None) -> tuple[Attack, str]:
+    """The attack of that name, and the norm asked for or its usual one.
+
+    Raises:
+        UnknownNameError: If there is no such attack or norm.
+        ValueError: If the attack does not work in that norm, or its changes have no size that a curve could be of.
+    """
+    chosen = attacks.get(attack)
+    norm = chosen.norms[0] if norm is None else norm
+    check_norm(norm)
+    if norm not in chosen.norms:
+        raise ValueError(f"{attack} works in the norm {' or '.join(chosen.norms)}, but got {norm=}.")
+    if not chosen.has_curve:
+        raise ValueError(
+            f"a curve needs an attack whose changes have a size, but {attack} changes few pixels as much as it likes; "
+            f"use attack_images({attack!r}, ...)."
+        )
+    return chosen, norm
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from archaeology.attacks.checks import answers, checked_epsilon, checked_labels
+from archaeology.attacks.checks import answers, attackable, checked_epsilon, checked_labels
 from archaeology.attacks.method import all_parameters, attacks
-from archaeology.capture.record import unit_images
 from archaeology.core.seeding import derived_seed
 from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.core.storage import plain_json
@@ -118,7 +117,7 @@ def check_gradients(
             f"attack must follow gradients within an epsilon, such as pgd, to have them checked, but got {attack}."
         )
     parameters = all_parameters(attack, chosen, parameters)
-    images = unit_images(images, specimen.device)
+    images = attackable(images, specimen.device)
     if not float(checked_epsilon(attack, epsilon, norm, images, bounded=True)[0]) > 0:
         raise ValueError(
             f"epsilon must be above 0 for an attack to be checked, such as 8/255, but got {epsilon}."

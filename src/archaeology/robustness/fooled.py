@@ -63,7 +63,7 @@ def check_pairs(clean: Image | PixelImage, attacked: Tensor) -> None:
             "clean and attacked must be the same images before and after, at least one, but got "
             f"{tuple(clean.shape)} of {clean.dtype} and {tuple(attacked.shape)} of {attacked.dtype}."
         )
-    same = (clean == attacked).flatten(1).all(dim=1).nonzero().flatten().tolist()
+    same = (clean == attacked.to(clean.device)).flatten(1).all(dim=1).nonzero().flatten().tolist()
     if same:
         raise ValueError(
             f"every image must have been changed by the attack, but {len(same)} were not, the first of them image "

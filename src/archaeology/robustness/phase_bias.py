@@ -50,7 +50,7 @@ def phase_bias(
     """
     given = checked_cutoffs(cutoffs)
     partner = partners(labels, seed)
-    made = hybrids(images, images[partner])
+    made = hybrids(images, images[partner.to(images.device)])
 
     def versions(some: Image) -> Iterator[Image]:
         yield from (low_pass(some, cutoff) for cutoff in given)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from archaeology.attacks.method import SLACK, Aim, Attack, inside
-from archaeology.attacks.norms import distances
+from archaeology.attacks.method import Aim, Attack, inside
+from archaeology.attacks.norms import SLACK, distances
 from archaeology.attacks.victim import Victim
 from archaeology.core.shapes import Image
 from archaeology.robustness.bisection import Attempt, lowered, smallest_level

@@ -1,8 +1,9 @@
 """What breaks these models: every measure of robustness on the same images, part by part, as one document.
 
-Each part takes as many of the images as it can afford (`Depth`), always the first ones, so that a larger survey holds a
-smaller one. A part that does not apply to these models or data is left out with its reason. The document is plain JSON:
-figures, reports and findings are made from it alone.
+Each part takes as many of the images as it can afford (`Depth`), the first ones of an order drawn from their pixels and
+the seed: data that are sorted by class must not give a part the first classes alone. A part that does not apply to
+these models or data is left out with its reason. The document is plain JSON: figures, reports and findings are made
+from it alone.
 """
 
 import time
@@ -14,9 +15,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from archaeology.core.registry import Registry
+from archaeology.core.seeding import content_names, derived_seed
 from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.core.storage import plain_json
-from archaeology.robustness.curve import check_names
+from archaeology.robustness.curve import check_names, checked_attack
 from archaeology.specimens.specimen import Specimen
 
 SCHEMA_VERSION = 1
@@ -153,19 +155,29 @@ def survey_robustness(
 
     Raises:
         UnknownNameError: If there is no such part, attack or norm.
-        ValueError: If there is no model or image, labels do not exist, or two models have the same name.
+        ValueError: If there is no model or image, labels do not exist, two models have the same name, or an epsilon is
+            none.
     """
     check_names([one.name for one in specimens])
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(
             f"a survey needs images with a label for each, but got {len(images)} images and {len(labels)} labels."
         )
+    if not 0 < epsilon <= 1:
+        raise ValueError(
+            f"epsilon must lie in (0, 1], as pixels lie in [0, 1], but got {epsilon:g}; did you mean {epsilon:g}/255?"
+        )
+    for attack, norm in attacks:
+        checked_attack(attack, norm)
+    order = order_of(images, seed)
+    called = tuple(str(row if names is None else names[row]) for row in order)
+    images, labels = images[order], labels[order]
     chosen = {name: parts.get(name) for name in chosen_parts(wanted or ())}
     subject = Subject(
         specimens=tuple(specimens),
         images=images,
         labels=labels,
-        names=tuple(names or (str(number) for number in range(len(images)))),
+        names=called,
         epsilon=epsilon,
         epsilons=epsilons,
         attacks=tuple(attacks),
@@ -208,6 +220,12 @@ def chosen_parts(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in parts if not names or ALL in names or name in names)
 
 
+def order_of(images: Image | PixelImage, seed: int) -> list[int]:
+    """Rows in an order that depends on each image's pixels and the seed alone, so that fewer are spread as all are."""
+    keys = [derived_seed(seed, "survey", name) for name in content_names(images)]
+    return sorted(range(len(images)), key=keys.__getitem__)
+
+
 def _work(part: Callable[[Subject], Any], subject: Subject) -> Callable[[], Any]:
     return lambda: plain_json(part(subject))
 
@@ -215,5 +233,18 @@ def _work(part: Callable[[Subject], Any], subject: Subject) -> Callable[[], Any]
 def by_name(
     specimens: Sequence[Specimen], measure: Callable[[Specimen], Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
-    """What is measured for each model alone, by the model's name."""
-    return {one.name: measure(one) for one in specimens}
+    """What is measured for each model alone, by the model's name; a model that does not allow it is not there.
+
+    Raises:
+        NotApplicableError: If it can be measured for none; with all reasons.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    reasons: dict[str, str] = {}
+    for one in specimens:
+        try:
+            found[one.name] = measure(one)
+        except NotApplicableError as reason:
+            reasons[one.name] = str(reason)
+    if not found:
+        raise NotApplicableError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from archaeology.attacks.checks import answers, attackable
 from archaeology.attacks.method import all_parameters, attack_images, attacks
 from archaeology.attacks.result import AttackResult
 from archaeology.core.shapes import Image
@@ -65,12 +66,24 @@ def curves(subject: Subject) -> list[Mapping[str, Any]]:
 def gradients(subject: Subject) -> Mapping[str, Any]:
     """Whether the curves can be believed: signs of masked gradients."""
     images, labels = subject.first(subject.depth.gradients)
-    return by_name(
-        subject.specimens,
-        lambda one: check_gradients(
-            one, images, labels, seed=subject.seed, at_once=subject.at_once
-        ).describe(),
-    )
+    followed = (name for name, _ in subject.attacks if can_be_checked(name))
+    attack = next(followed, ATTACK)
+
+    def of(specimen: Specimen) -> Mapping[str, Any]:
+        said = answers(specimen, attackable(images, specimen.device), subject.at_once).argmax(dim=1)
+        if not (said.cpu() == labels.cpu()).any():
+            raise NotApplicableError("the model is right about none of the images")
+        return check_gradients(
+            specimen,
+            images,
+            labels,
+            attack=attack,
+            epsilon=subject.epsilon,
+            seed=subject.seed,
+            at_once=subject.at_once,
+        ).describe()
+
+    return by_name(subject.specimens, of)
 
 
 @parts.register("transfer")
@@ -181,6 +194,12 @@ def pictures(subject: Subject) -> Mapping[str, Any]:
         "images": [row for specimen in subject.specimens for row in pictures_of(subject, specimen)],
         "epsilon": subject.epsilon,
     }
+
+
+def can_be_checked(name: str) -> bool:
+    """Whether an attack follows gradients within a bound of every pixel, so that signs of masked ones can be sought."""
+    chosen = attacks.get(name)
+    return chosen.bounded and chosen.uses_gradients and "linf" in chosen.norms
 
 
 def attacked(subject: Subject, specimen: Specimen, count: int) -> AttackResult:

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from archaeology.attacks.checks import answers, checked_epsilon, checked_labels
+from archaeology.attacks.checks import answers, attackable, checked_epsilon, checked_labels
 from archaeology.attacks.method import Aim
 from archaeology.attacks.norms import check_norm, each, project, random_start, steepest
 from archaeology.attacks.victim import Victim
-from archaeology.capture.record import unit_images
 from archaeology.core.intervals import Interval, wilson
 from archaeology.core.many import paired_share
 from archaeology.core.seeding import content_names, derived_seed
@@ -138,7 +137,7 @@ def transfer_matrix(
     check_norm(norm)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but got {steps=}.")
-    images = unit_images(images, specimens[0].device)
+    images = attackable(images, specimens[0].device)
     size = checked_epsilon("transfer", epsilon, norm, images, bounded=True)
     with torch.random.fork_rng([images.device] if images.is_cuda else []):
         torch.manual_seed(derived_seed(seed, "transfer"))
@@ -153,7 +152,7 @@ def transfer_matrix(
             changed = climbed(Victim(specimen, images, at_once=at_once), aim, steps)
             for kind, tried in enumerate((changed, matched_noise(images, changed, aim.names, seed))):
                 for target, other in enumerate(specimens):
-                    wrong = answers(other, tried, at_once).argmax(dim=1) != labels
+                    wrong = answers(other, tried, at_once).argmax(dim=1) != labels.to(other.device)
                     attacked[kind, source, target] = wrong.cpu()
     return TransferMatrix(
         tuple(specimen.name for specimen in specimens),

@@ -44,7 +44,7 @@ def corrupt(images: Image | PixelImage, name: str, severity: int, *, seed: int =
 
 
 def _checked(images: Image | PixelImage) -> Image:
-    batch, channel, height, width = images.shape
+    batch, channel, height, width = images.shape if images.ndim == 4 else (0, 0, 0, 0)
     if batch == 0 or channel not in (1, 3) or min(height, width) < SMALLEST:
         raise ValueError(
             f"images must be (batch, 1 or 3, height, width), at least one, and at least {SMALLEST} pixels high and "

@@ -8,6 +8,7 @@ from tests.attacks import tiny
 
 import archaeology.attacks as package
 from archaeology.attacks import attack_images, attacks
+from archaeology.attacks.method import all_parameters
 from archaeology.attacks.norms import SLACK, distances, in_eight_bits
 
 SHORT = {"steps": 5, "queries": 30, "searches": 2, "band": "high"}  # what an attack has of these, made small
@@ -21,8 +22,7 @@ def short(name):
 
 
 def attack_parameters(name):
-    function = attacks.get(name).draw
-    return function.__kwdefaults__ or {}
+    return all_parameters(name, attacks.get(name), {})
 
 
 def run(name, specimen, images, labels, norm=None, seed=0, larger=1.0, **parameters):

@@ -30,6 +30,7 @@ from benchmarks.attacks import (
     labelled_images,
     of_torchattacks,
     own_arguments,
+    strength,
     theirs,
 )
 
@@ -83,13 +84,9 @@ def answered(specimen: Specimen, images: Tensor) -> Tensor:
     return torch.cat(said) if said else torch.empty(0, dtype=torch.long)
 
 
-def check(standing: Counts, name: str, count: int, spec: str) -> None:
-    """Stop where ours is the weaker attack."""
-    short = [mine - other for mine, other in zip(standing["ours"], standing[name], strict=True)]
-    if max(short) > max(count // 512, 1):
-        raise SystemExit(
-            f"on {spec}, ours leaves {standing['ours']} standing and {name} {standing[name]}: ours is weaker"
-        )
+def weakest(standing: Counts, name: str) -> tuple[int, int]:
+    """How many images ours and theirs leave standing, at the epsilon where ours does worst beside theirs."""
+    return max(zip(standing["ours"], standing[name], strict=True), key=lambda pair: pair[0] - pair[1])
 
 
 def main() -> None:
@@ -110,8 +107,7 @@ def main() -> None:
         taken = seconds(given, *sides, rounds=3, warm_up=False)
         print(f"  {spec}: standing of {count} at each epsilon: {counts}", flush=True)
         for name, time in zip(peers, taken[1:], strict=False):
-            if not given.small:
-                check(counts, name, count, spec)
+            lines.append(strength(f"PGD-{steps}, {spec}, worst epsilon", name, *weakest(counts, name)))
             case = f"{len(EPSILONS)} epsilons, PGD-{steps}, {spec}, {count} images"
             lines.append(comparison(case, name, ours=taken[0], theirs=time, unit="s", target=TARGET))
         if with_torchattacks:

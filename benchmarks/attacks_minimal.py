@@ -144,16 +144,22 @@ def main() -> None:
 def line(
     spec: str, name: str, peer: str, ends: dict[str, tuple[int, float]], mine: float, time: float, small: bool
 ) -> Comparison:
-    """One comparison, if ours is no weaker."""
+    """One comparison; what is said to be weaker does not hold, however fast it is."""
     (stand, far), (their_stand, their_far) = ends["ours"], ends[peer]
     promised = name == "carlini_wagner"
-    if promised and not small and (stand > their_stand or far > their_far):
-        raise SystemExit(f"{name} on {spec}: ours is the weaker attack, {ends}")
+    weaker = promised and not small and (stand > their_stand or far > their_far)
     if name == "square":
         case = f"{name}, {spec}, {stand} stand, theirs {their_stand}"
     else:
-        case = f"{name}, {spec}, median distance {far:.4f}, theirs {their_far:.4f}"
-    return comparison(case, peer, ours=mine, theirs=time, unit="s", target=TARGET if promised else None)
+        case = f"{name}, {spec}, median distance {far:.4f}, theirs {their_far:.4f}" + ", WEAKER" * weaker
+    return comparison(
+        case,
+        peer,
+        ours=mine,
+        theirs=time,
+        unit="s",
+        target=(float("inf") if weaker else TARGET) if promised else None,
+    )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,13 @@ EXPLAINED = ("divergence", "plateau", "out_of_memory", "error", "uniform_attenti
 
 @checks.register("underfitting")
 def underfitting(case: Case) -> Iterator[Diagnosis]:
-    """Low on training images too, because there were few of them or few steps."""
+    """Low on training images too, because there were few of them or few steps; not of one trained by an adversary.
+
+    Whoever learns from the worst is low on plain training images, however long it learns.
+    """
     run = case.history
+    if run.config.get("adversarial", "none") != "none":
+        return
     pair = run.accuracies()
     if pair is None or case.has(*EXPLAINED) or run.num_classes is None or run.state == "running":
         return

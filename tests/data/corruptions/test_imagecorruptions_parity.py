@@ -5,7 +5,6 @@ are in levels. Left out: frost (photographs there), elastic_transform (another o
 snow (zoomed about another middle there; the published code's middle is ours); these have oracles of their own.
 """
 
-import importlib
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -27,13 +26,10 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """The package's module; a stand-in for `pkg_resources`, which it wants only to find its photographs."""
     pytest.importorskip("cv2")
     filters = pytest.importorskip("skimage.filters")
-    if importlib.util.find_spec("imagecorruptions") is None:
-        pytest.skip("imagecorruptions is not installed")
     finder = types.ModuleType("pkg_resources")
     finder.resource_filename = lambda *_: ""  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pkg_resources", finder)
-    with pytest.warns(DeprecationWarning):
-        module = importlib.import_module("imagecorruptions.corruptions")
+    module = pytest.importorskip("imagecorruptions.corruptions")
 
     def gaussian(image: np.ndarray, sigma: float, multichannel: bool = False) -> np.ndarray:
         return filters.gaussian(image, sigma=sigma, channel_axis=-1 if multichannel else None)

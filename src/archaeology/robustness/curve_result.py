@@ -16,6 +16,7 @@ from archaeology.attacks.result import AttackResult
 from archaeology.core.intervals import Interval, bootstrap_means, mcnemar, wilson
 from archaeology.core.many import corrected, paired_share
 from archaeology.core.storage import plain_json
+from archaeology.robustness.written import written
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +178,3 @@ def median_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> Int
     # The largest r with P(Binomial < r) <= (1 - level) / 2 is the quantile itself.
     low, high = (0.0, np.inf) if rank < 1 else (ordered[rank - 1], ordered[n - rank])
     return Interval(float(middle), float(low), float(high), n, "order statistics", level)
-
-
-def written(name: str, interval: Interval) -> dict[str, object]:
-    """A number and the ends of its interval, as three fields of a row."""
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -25,8 +25,8 @@ from archaeology.core.seeding import content_names, derived_seed
 from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.core.storage import plain_json
 from archaeology.robustness.curve import check_names
-from archaeology.robustness.curve_result import written
 from archaeology.robustness.matched_noise import matched_noise
+from archaeology.robustness.written import written
 from archaeology.specimens.specimen import Specimen
 
 

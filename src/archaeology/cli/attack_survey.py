@@ -102,9 +102,7 @@ def in_order(specimen: Specimen, classes: tuple[str, ...], labels: np.ndarray) -
         )
     match = match_classes(classes, specimen.classes)
     if match.logit is None:
-        raise ValueError(
-            f"an attack needs to know what is right, but for {specimen.name} the {match.reason}."
-        )
+        raise ValueError(f"an attack needs to know what is right, but for {specimen.name}, {match.reason}.")
     if len(set(match.logit.tolist())) < len(match.logit):
         raise ValueError(
             f"every class of the data must be another one for {specimen.name}, but two are the same; rename one."

@@ -3,7 +3,7 @@
 It begins with steps of twice epsilon. At checkpoints ever nearer to each other, an image whose loss rose in too few of
 the last steps, or whose best loss has not risen since the last checkpoint, goes back to the best place it has seen
 and on with half the step. Source: `croce2020reliable`. Differs: an image that the model is wrong about is not asked
-about again; momentum begins anew where an image goes back; each restart begins with those that no earlier one broke.
+about again; each restart begins with those that no earlier one broke.
 """
 
 from dataclasses import dataclass, fields
@@ -200,6 +200,5 @@ class Front:
         back = self.halved
         self.stride = torch.where(back, self.stride / 2, self.stride)
         self.images = torch.where(each(back), self.best, self.images)
-        self.before = torch.where(each(back), self.best, self.before)
         self.gradient = torch.where(each(back), self.best_gradient, self.gradient)
         self.loss = torch.where(back, self.best_loss, self.loss)

@@ -124,6 +124,12 @@ def test_a_curve_has_a_winner_only_where_it_surely_leads_all_others(document):
         "No model surely withstands PGD, L\u221e longest: convnet_cifar10 leads vit_cifar10_robust in mean accuracy "
         "over changes up to 8/255, but the interval includes zero (10.0 points, 95 % interval 0.0 to 20.0, 40 images)."
     )
+    set_interval(third, "difference", 0.1, 0.1, 0.1)
+    assert "but the interval has no width (10.0 points" in said("robustness_curve", document)
+    set_interval(third, "difference", 0.1, 0.02, 0.2)
+    panel["curves"][0]["n"] = 15
+    assert "but fewer than 16 images show nothing for sure (10.0 points" in said("robustness_curve", document)
+    panel["curves"][0]["n"] = 40
     panel["areas"] = []
     assert "(not compared, 40 images)" in said("robustness_curve", document)
     panel["curves"] = panel["curves"][:1]

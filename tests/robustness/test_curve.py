@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from archaeology.attacks.method import Attack, attack_images, attacks
 from archaeology.core.errors import UnknownNameError
 from archaeology.robustness.bisection import lowered, smallest_level
 from archaeology.robustness.curve import checked_attack, robustness_curve, robustness_curves
-from archaeology.robustness.curve_result import median_interval
+from archaeology.robustness.curve_result import RobustnessCurve, RobustnessCurves, median_interval
 from archaeology.specimens.specimen import Specimen
 
 GRID = [0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
@@ -194,6 +195,54 @@ def test_differences_are_paired():
     assert area["difference"] == pytest.approx(first.area.value - second.area.value)
     json.dumps(curves.describe(), allow_nan=False)
     assert robustness_curves(specimens[:1], images, labels, epsilons=[0.01]).areas() == []
+
+
+def curve_of(name, smallest, sizes=(0.0, 0.25, 0.5, 1.0)):
+    """A curve whose images break where it is said."""
+    specimen, images = linear(), grey(1)
+    curve = robustness_curve(specimen, images, models.own_answers(specimen, images), epsilons=[0.1], steps=1)
+    return replace(curve, specimen=name, smallest=np.asarray(smallest), epsilons=sizes)
+
+
+def test_ends_of_a_height_are_the_sizes_withstood_and_not():
+    curve = curve_of("a", [0, 1, 2, 3, 4])
+    low, high = curve.height_ends
+    assert low.tolist() == [0, 0, 0.25, 0.5, 1] and high.tolist() == [0, 0.25, 0.5, 1, 1]
+    np.testing.assert_allclose(curve.heights, (low + high) / 2)
+    assert curve.area.value == pytest.approx(curve.heights.mean())
+
+
+def test_few_images_that_break_alike_make_no_exact_number():
+    curve, other = curve_of("a", [3] * 8), curve_of("b", [2] * 8)
+    assert curve.area.low < 0.5 and curve.area.high > 1 - 1e-9
+    (row,) = RobustnessCurves((curve, other)).areas()
+    assert row["difference"] == pytest.approx(0.375) and row["difference_low"] < 0 < row["difference_high"]
+    (row,) = RobustnessCurves((curve_of("a", [3] * 64), curve_of("b", [2] * 64))).areas()
+    assert 0 < row["difference_low"] < 0.375 < row["difference_high"]
+
+
+def test_differences_of_areas_are_paired_and_hold_together():
+    random = np.random.default_rng(0)
+    first = random.integers(1, 4, 80)
+    curves = [curve_of("a", first), curve_of("b", first - (random.random(80) < 0.5))]
+    (row,) = RobustnessCurves(tuple(curves)).areas()
+    assert row["difference_low"] > 0  # although their areas overlap
+    assert curves[0].area.low < curves[1].area.high
+    three = RobustnessCurves((*curves, curve_of("c", first))).areas()
+    assert three[0]["difference_low"] < row["difference_low"]
+
+
+@pytest.mark.parametrize("n", [8, 32])
+def test_the_interval_of_an_area_covers(n):
+    """Images that break anywhere; the truth is their mean distance, which no grid shows."""
+    random, sizes = np.random.default_rng(1), np.array([0, 0.1, 0.2, 0.4, 0.6, 1.0])
+    covered = 0
+    for _ in range(150):
+        far = np.where(random.random(n) < 0.1, 0.0, np.minimum(random.exponential(0.5, n), 1))
+        smallest = np.where(far >= 1, len(sizes), np.searchsorted(sizes, far))
+        area = curve_of("a", smallest, tuple(sizes.tolist())).area
+        covered += area.low <= 0.9 * 0.5 * (1 - math.exp(-2)) <= area.high
+    assert covered >= 0.95 * 150
 
 
 def test_bisection_finds_every_level_in_few_tries():

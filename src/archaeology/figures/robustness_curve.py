@@ -33,6 +33,7 @@ from archaeology.figures._robustness_ink import (
 from archaeology.figures._theme import new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
 from archaeology.figures.words import fixed, plural
+from archaeology.robustness.sureness import FEWEST, sure_side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ class CurvePanel:
     @property
     def is_clear(self) -> bool:
         """Whether the first line surely lies above all others."""
-        return len(self.lines) > 1 and all(one.side > 0 for one in self.lead)
+        return len(self.lines) > 1 and all(sure_side(one.low, one.high, self.n) > 0 for one in self.lead)
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,21 @@ def headline(data: RobustnessCurvePanels) -> str:
         )
         return (
             f"No model surely withstands {panel.attack} longest: {first.subject.title} leads {next_one} in mean "
-            f"accuracy over changes up to {upto}, but the interval includes zero ({gap}, {images})."
+            f"accuracy over changes up to {upto}, but {_doubt(panel, lead)} ({gap}, {images})."
         )
     return (
         f"{first.subject.title} withstands {panel.attack} longest: over changes up to {upto} it is right on at most "
         f"{area} on average, {fixed(lead.value, 1)} points ({lead.range(1)}) above {next_one}.{_elsewhere(data)}"
     )
+
+
+def _doubt(panel: CurvePanel, lead: Ends) -> str:
+    """Why a lead is not sure."""
+    if panel.n < FEWEST:
+        return f"fewer than {FEWEST} images show nothing for sure"
+    if lead.is_known and lead.high <= lead.low:
+        return "the interval has no width"
+    return "the interval includes zero"
 
 
 def _elsewhere(data: RobustnessCurvePanels) -> str:
@@ -264,8 +274,9 @@ robustness_curve = figures.register("robustness_curve")(
         definition="Share of images on which the model is right whatever the attack tried within each size; each size "
         "found by bisection over the grid, every success checked by the model itself. A verified upper bound: another "
         "attack may find more. Bands: Wilson's 95 % intervals. Mean accuracy: area under the curve (trapezoids) over "
-        "the largest size, its interval and that of differences bootstrapped over the same images. The axis is drawn "
-        "by square roots, the mean is not.",
+        "the largest size. Its interval reaches from the sizes last withstood to those that broke an image, and leaves "
+        "room for an image nobody saw (Gaffke); differences are paired over the same images, all pairs together at 95 "
+        f"%. Nothing is called sure below {FEWEST} images. The axis is drawn by square roots, the mean is not.",
         compute=compute,
         headline=headline,
         draw=draw,

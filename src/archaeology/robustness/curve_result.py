@@ -1,5 +1,9 @@
 """What a curve says: accuracy at every epsilon, the area below, the median smallest change, and who holds out longer.
 
+Between the last size that an image withstood and the first that broke it, nobody looked. So the interval of an area
+takes the former at its lower end and the latter at its upper end, and it holds for images not seen too
+(`core/bounded.py`): eight images that all break between the same two sizes do not make a number exact.
+
 A median needs no number for images that were never broken: they lie above all others. Its interval is that of two
 order statistics, from the binomial distribution, whatever the distances look like.
 """
@@ -13,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from archaeology.attacks.result import AttackResult
-from archaeology.core.intervals import Interval, bootstrap_means, mcnemar, wilson
+from archaeology.core.bounded import bounded_means
+from archaeology.core.intervals import Interval, mcnemar, wilson
 from archaeology.core.many import corrected, paired_share
 from archaeology.core.storage import plain_json
 from archaeology.robustness.written import written
@@ -58,9 +63,18 @@ class RobustnessCurve:
         return np.trapezoid(self.correct.T.astype(np.float64), sizes, axis=1) / sizes[-1]
 
     @property
+    def height_ends(self) -> tuple[Float[np.ndarray, " image"], Float[np.ndarray, " image"]]:
+        """The least and the most that each height can be: broken just above the last size withstood, or at the next."""
+        sizes = np.array(self.epsilons) / self.epsilons[-1]
+        last = np.maximum(self.smallest, 1) - 1
+        broken = np.minimum(self.smallest, len(sizes) - 1)
+        return sizes[last], sizes[broken]
+
+    @property
     def area(self) -> Interval:
-        """Mean accuracy between 0 and the largest epsilon, bootstrapped over images."""
-        return bootstrap_means(self.heights[:, None], seed=self.seed)[0]
+        """Mean accuracy between 0 and the largest epsilon; its interval holds wherever between sizes images break."""
+        low, high = self.height_ends
+        return bounded_means(low[:, None], high[:, None], (0.0, 1.0), seed=self.seed)[0]
 
     @property
     def distances(self) -> Float[np.ndarray, " image"]:
@@ -139,12 +153,17 @@ class RobustnessCurves:
         ]
 
     def areas(self) -> list[dict[str, object]]:
-        """One row for each two models: `specimen, other, n` and `difference` of the areas, bootstrapped over images."""
+        """One row for each two models: `specimen, other, n` and `difference` of the areas, paired over images.
+
+        Areas are those below straight lines between the sizes tried, so that a pair that breaks between the same two
+        counts as equal. The intervals hold for all rows together (Bonferroni).
+        """
         pairs = list(combinations(self.curves, 2))
         if not pairs:
             return []
-        gaps = np.stack([first.heights - other.heights for first, other in pairs], axis=1)
-        intervals = bootstrap_means(gaps, seed=self.curves[0].seed)
+        gaps = np.stack([first.heights - other.heights for first, other in pairs], axis=1).clip(-1, 1)
+        level = 1 - 0.05 / len(pairs)
+        intervals = bounded_means(gaps, gaps, (-1.0, 1.0), seed=self.curves[0].seed, level=level)
         return [
             {"specimen": first.specimen, "other": other.specimen, "n": interval.n}
             | written("difference", interval)

@@ -1,0 +1,72 @@
+/** Which models look and which methods explain. */
+
+import { make, one } from "./dom.js";
+import { counted } from "./words.js";
+
+/** @typedef {{key: string, name: string, kind: string, has_attention?: boolean}} Model */
+
+/** Models by the seat they can take: those with attention left, the others right. @param {Model[]} models @returns {{vit: Model[], cnn: Model[]}} */
+export function seats(models) {
+  const looks = (model) => model.has_attention ?? model.kind !== "cnn";
+  return { vit: models.filter(looks), cnn: models.filter((model) => !looks(model)) };
+}
+
+/** Only what is offered; nothing wanted means the first few. @param {string|undefined} wanted @param {{name: string}[]} offered @returns {string[]} */
+export function chosenMethods(wanted, offered) {
+  const names = offered.map(({ name }) => name);
+  const asked = (wanted ?? "").split(",").filter((name) => names.includes(name));
+  return wanted === undefined || wanted === "" ? names.slice(0, 2) : asked;
+}
+
+/**
+ * @param {{models: Model[], methods: {vit: {name: string, title: string}[], cnn: {name: string, title: string}[]}}} setup
+ * @param {Record<string, string>} wanted from the link
+ * @param {() => void} onChange
+ * @returns {{vit: () => string, cnn: () => string, methods: () => string[], query: () => string, take: (wanted: Record<string, string>) => void}}
+ */
+export function startChoices(setup, wanted, onChange) {
+  const both = seats(setup.models);
+  const selects = { vit: one("#vit"), cnn: one("#cnn") };
+  for (const seat of /** @type {("vit"|"cnn")[]} */ (["vit", "cnn"])) {
+    fill(selects[seat], both[seat]);
+    one(`#${seat}-field`).hidden = !both[seat].length;
+    selects[seat].addEventListener("change", onChange);
+  }
+  const list = one("#method-list");
+  const boxes = /** @type {HTMLInputElement[]} */ ([]);
+  for (const [seat, title] of [["vit", "For the ViT"], ["cnn", "For the CNN"]]) {
+    if (both[seat].length && setup.methods[seat]?.length) list.append(methodField(title, seat, setup.methods[seat], boxes));
+  }
+  one("#methods").hidden = !boxes.length;
+  const checked = () => boxes.filter((box) => box.checked).map((box) => box.value);
+  const name = () => { one("#methods-summary").textContent = counted(new Set(checked()).size, "method"); };
+  boxes.forEach((box) => box.addEventListener("change", () => { name(); onChange(); }));
+
+  const take = (state) => {
+    for (const seat of ["vit", "cnn"]) if ([...selects[seat].options].some(({ value }) => value === state[seat])) selects[seat].value = state[seat];
+    for (const seat of ["vit", "cnn"]) {
+      const chosen = chosenMethods(state.methods, setup.methods[seat] ?? []);
+      boxes.filter((box) => box.dataset.seat === seat).forEach((box) => { box.checked = chosen.includes(box.value); });
+    }
+    name();
+  };
+  take(wanted);
+  const query = () => new URLSearchParams(Object.entries({ vit: selects.vit.value, cnn: selects.cnn.value, methods: [...new Set(checked())].join(",") }).filter(([, value]) => value)).toString();
+  return { vit: () => selects.vit.value, cnn: () => selects.cnn.value, methods: () => [...new Set(checked())], query, take };
+}
+
+/** @param {HTMLSelectElement} select @param {Model[]} models */
+function fill(select, models) {
+  select.replaceChildren(...models.map(({ key, name }) => make("option", { value: key, text: name })));
+  if (models.length) select.append(make("option", { value: "", text: "none" }));
+}
+
+/** @param {string} title @param {string} seat @param {{name: string, title: string}[]} methods @param {HTMLInputElement[]} boxes */
+function methodField(title, seat, methods, boxes) {
+  const rows = methods.map(({ name, title: words }) => {
+    const box = make("input", { type: "checkbox", value: name, "data-seat": seat });
+    boxes.push(box);
+    return make("label", {}, box, make("span", { text: words || name }));
+  });
+  return make("fieldset", {}, make("legend", { text: title, class: seat }), ...rows);
+}

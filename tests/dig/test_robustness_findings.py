@@ -29,8 +29,10 @@ def made_up():
 
 
 def found(document, part, evidence):
-    """Findings of one part alone."""
-    return [one for one in robustness_findings({part: document[part]}) if one.evidence == evidence]
+    """Findings of one part alone, before correction."""
+    return [
+        one for one in robustness_findings({part: document[part]}) if one.evidence == evidence and one.title
+    ]
 
 
 def put(row, key, value, low, high):
@@ -43,12 +45,13 @@ def test_nothing_measured_is_nothing_found():
 
 
 def test_evidence_is_a_figure_or_a_chapter_and_every_finding_has_its_interval(made_up):
-    every = robustness_findings(made_up)
+    every = [one for one in robustness_findings(made_up) if one.title]
     assert len({one.title for one in every}) == len(every) > 15
     for one in every:
         assert one.evidence in figures or one.evidence in CHAPTERS
         assert "nan" not in one.text.split() and one.text.endswith(".") and one.strength > 0
         assert "interval" in one.text or one.evidence == "robustness"
+        assert 0 <= one.p_value <= 1 and (one.measure is not None or one.evidence == "robustness")
 
 
 def test_hidden_gradients_come_before_everything_else(made_up):
@@ -186,3 +189,12 @@ def test_intervals_of_rows():
     assert turned(turned(interval(row, "gap"))) == interval(row, "gap")
     assert side(interval(row, "gap")) == -1 and side(interval(row, "open")) == 0
     assert short_name("timm:a/b") == "b" and short_name("plain") == "plain"
+
+
+def test_questions_without_an_answer_are_counted(made_up):
+    document = deepcopy(made_up)
+    for panel in document["curves"]:
+        for row in panel["areas"]:
+            put(row, "difference", 0.01, -0.1, 0.12)
+    asked = [one for one in robustness_findings({"curves": document["curves"]})]
+    assert len(asked) == 6 and not any(one.title for one in asked) and all(one.p_value > 0.5 for one in asked)

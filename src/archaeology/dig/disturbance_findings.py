@@ -7,25 +7,33 @@ from archaeology.dig.finding import (
     Finding,
     distance_from,
     interval,
+    measured,
     ordered,
+    p_between,
+    p_of,
     percent,
     points,
     short_name,
     side,
     turned,
+    unanswered,
 )
 
 
 def frequency_findings(found: Mapping[str, Any]) -> list[Finding]:
-    """Which band of frequencies surely breaks a model most?"""
+    """Which band of frequencies breaks a model more than every other?"""
     said = []
     for name, model in (found.get("models") or {}).items():
         errors = [(row, interval(row, "error")) for row in model["rings"]]
         row, worst = max(errors, key=lambda pair: pair[1]["value"])
         rest = [error for other, error in errors if other is not row]
-        if not rest or not all(worst["low"] > error["high"] for error in rest):
+        if not rest:
             continue
         second = max(rest, key=lambda error: error["value"])
+        p_value = max(p_between(worst, error, tried=len(errors)) for error in rest)
+        if not all(worst["low"] > error["high"] for error in rest):
+            said.append(unanswered("fourier_sensitivity", p_value))
+            continue
         text = (
             f"Noise there makes it wrong on {percent(worst['value'])} of {int(row['n']):,} images (95 % interval "
             f"{percent(worst['low'])} to {percent(worst['high'])}), elsewhere on at most {percent(second['value'])} "
@@ -33,7 +41,9 @@ def frequency_findings(found: Mapping[str, Any]) -> list[Finding]:
         )
         band = f"{100 * row['low']:.0f} to {100 * min(row['high'], 1.0):.0f} % of the finest frequency"
         title = f"{short_name(name)} is weakest against patterns at {band}"
-        said.append(Finding(title, text, "fourier_sensitivity", distance_from(second["high"], worst)))
+        measure = measured("wrong under noise of that frequency", worst, "%", row["n"])
+        strength = distance_from(second["high"], worst)
+        said.append(Finding(title, text, "fourier_sensitivity", strength, p_value, measure))
     return said
 
 
@@ -47,6 +57,10 @@ def pass_findings(found: Mapping[str, Any]) -> list[Finding]:
     there = {(row["specimen"], row["kind"]): row for row in table if float(row["cutoff"]) == cutoff}
     for name in found["specimens"]:
         fine, coarse = (interval(there[name, kind], "lost") for kind in ("low", "high"))
+        p_value = min(p_between(fine, coarse), p_between(coarse, fine))  # one of them is 1
+        if fine["low"] <= coarse["high"] and coarse["low"] <= fine["high"]:
+            said.append(unanswered("frequency_passes", p_value))
+            continue
         for more, less, needed, spared in (
             (fine, coarse, "fine", "coarse"),
             (coarse, fine, "coarse", "fine"),
@@ -59,17 +73,21 @@ def pass_findings(found: Mapping[str, Any]) -> list[Finding]:
                     f"(n = {int(there[name, 'low']['n']):,})."
                 )
                 title = f"{short_name(name)} needs {needed} patterns more than {spared} ones"
-                said.append(Finding(title, text, "frequency_passes", distance_from(less["high"], more)))
+                measure = measured(f"lost without {needed} patterns", more, "points", there[name, "low"]["n"])
+                strength = distance_from(less["high"], more)
+                said.append(Finding(title, text, "frequency_passes", strength, p_value, measure))
     return said
 
 
 def corruption_findings(found: Mapping[str, Any]) -> list[Finding]:
-    """Who errs less on corrupted images, and which corruption is surely worse than the mean?"""
+    """Who errs less on corrupted images, and which corruption is worse than the mean of all?"""
     said = []
     reference = str(found.get("reference"))
     for name, model in (found.get("models") or {}).items():
         gap, mean = interval(model, "difference"), interval(model, "mean_error")
-        if name != reference and side(gap):
+        if name != reference and not side(gap):
+            said.append(unanswered("corruptions", p_of(gap)))
+        elif name != reference:
             better, worse = (reference, name) if side(gap) > 0 else (name, reference)
             gap = gap if side(gap) > 0 else turned(gap)
             text = (
@@ -78,7 +96,8 @@ def corruption_findings(found: Mapping[str, Any]) -> list[Finding]:
                 f"{points(gap['low'])} to {points(gap['high'])})."
             )
             title = f"{short_name(better)} withstands corruptions better than {short_name(worse)}"
-            said.append(Finding(title, text, "corruptions", distance_from(0.0, gap)))
+            measure = measured("fewer errors", gap, "points", found["n"])
+            said.append(Finding(title, text, "corruptions", distance_from(0.0, gap), p_of(gap), measure))
         said += _worst_corruption(found, name, mean)
     return said
 
@@ -88,8 +107,9 @@ def _worst_corruption(found: Mapping[str, Any], name: str, mean: Mapping[str, fl
         (_corruption_error(found, name, kind) | {"kind": kind} for kind in found["corruptions"]),
         key=lambda one: one["value"],
     )
+    p_value = p_between(worst, mean, tried=len(found["corruptions"]))
     if not worst["low"] > mean["high"]:
-        return []
+        return [unanswered("corruptions", p_value)]
     kind = str(worst["kind"]).replace("_", " ")
     text = (
         f"It is wrong on {percent(worst['value'])} of {int(found['n']):,} images (95 % interval "
@@ -97,7 +117,8 @@ def _worst_corruption(found: Mapping[str, Any], name: str, mean: Mapping[str, fl
         f"({percent(mean['low'])} to {percent(mean['high'])}) over all corruptions."
     )
     title = f"The worst corruption for {short_name(name)} is {kind}"
-    return [Finding(title, text, "corruptions", distance_from(mean["high"], worst))]
+    measure = measured("wrong under it", worst, "%", found["n"])
+    return [Finding(title, text, "corruptions", distance_from(mean["high"], worst), p_value, measure)]
 
 
 def _corruption_error(found: Mapping[str, Any], name: str, kind: str) -> dict[str, Any]:
@@ -124,7 +145,10 @@ def patch_findings(found: Mapping[str, Any]) -> list[Finding]:
     said = []
     for row in rows:
         gap, worse, better = ordered(row, "lost_difference")
-        if float(row["level"]) != level or not side(gap):
+        if float(row["level"]) != level:
+            continue
+        if not side(gap):
+            said.append(unanswered("patch_drop", p_of(gap)))
             continue
         text = (
             f"Without {percent(level)} of patches, at random, it loses {points(lost[better]['value'])}, "
@@ -132,16 +156,20 @@ def patch_findings(found: Mapping[str, Any]) -> list[Finding]:
             f"{points(gap['value'])} less (95 % interval {points(gap['low'])} to {points(gap['high'])})."
         )
         title = f"{short_name(better)} does better with missing patches than {short_name(worse)}"
-        said.append(Finding(title, text, "patch_drop", distance_from(0.0, gap)))
+        measure = measured("less accuracy lost", gap, "points", row["n"])
+        said.append(Finding(title, text, "patch_drop", distance_from(0.0, gap), p_of(gap), measure))
     return said
 
 
 def shape_findings(found: Mapping[str, Any]) -> list[Finding]:
-    """Who surely goes by shape, or by texture, and who more than the other?"""
+    """Who goes by shape, or by texture, and who more than the other?"""
     said = []
     for row in found.get("table") or ():
         share = interval(row, "shape_share")
-        if row["cutoff"] is not None or not side(share, 0.5):
+        if row["cutoff"] is not None:
+            continue
+        if not side(share, 0.5):
+            said.append(unanswered("shape_share", p_of(share, 0.5)))
             continue
         is_phase = found.get("kind") == "phase"
         cues = "outlines (Fourier phases) and texture (amplitudes)" if is_phase else "shape and texture"
@@ -152,18 +180,19 @@ def shape_findings(found: Mapping[str, Any]) -> list[Finding]:
             f"{int(row['num_decisions']):,} decisions (95 % interval {percent(share['low'])} to "
             f"{percent(share['high'])})."
         )
-        said.append(
-            Finding(
-                f"{short_name(row['specimen'])} goes by {by}", text, "shape_share", distance_from(0.5, share)
-            )
-        )
+        measure = measured("decisions by shape", share, "%", row["num_decisions"], "decisions")
+        title, strength = f"{short_name(row['specimen'])} goes by {by}", distance_from(0.5, share)
+        said.append(Finding(title, text, "shape_share", strength, p_of(share, 0.5), measure))
     for row in found.get("differences") or ():
         gap, more, less = ordered(row, "difference")
-        if row["cutoff"] is None and side(gap):
+        if row["cutoff"] is None and not side(gap):
+            said.append(unanswered("shape_share", p_of(gap)))
+        elif row["cutoff"] is None:
             text = (
                 f"The share of decisions by shape differs by {points(gap['value'])} (95 % interval "
                 f"{points(gap['low'])} to {points(gap['high'])}, the same {int(row['n']):,} images)."
             )
             title = f"{short_name(more)} goes by shape more often than {short_name(less)}"
-            said.append(Finding(title, text, "shape_share", distance_from(0.0, gap)))
+            measure = measured("more decisions by shape", gap, "points", row["n"])
+            said.append(Finding(title, text, "shape_share", distance_from(0.0, gap), p_of(gap), measure))
     return said

@@ -1,6 +1,10 @@
 """What a reader should know, in words, strongest first; a sentence is only written where an interval carries it.
 
-A finding whose strength is below 1 (`finding.py`) is not written.
+Every question that the run could answer counts, also those without an answer: a sentence is written where its p-value
+stays below 0.05 after Holm's correction for all of them, so that, at 95 %, no sentence of a report is owed to chance.
+A finding whose strength is below 1 (`finding.py`) is not written either.
+
+Source: `holm1979simple`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from archaeology.dig.finding import Finding, Row, distance_from, p_text, percent, points
+from archaeology.dig.finding import (
+    Finding,
+    Row,
+    answered,
+    distance_from,
+    measured,
+    p_of,
+    p_text,
+    percent,
+    points,
+    turned,
+    unanswered,
+)
 from archaeology.dig.head_findings import (
     ablation_findings,
     class_token_findings,
@@ -37,7 +53,20 @@ def findings(
         curve: The rows of `pruning.parquet`.
         robustness: The document of the survey, as in `robustness.json`.
     """
-    found = [
+    asked = questions(results, heads, layers=layers, curve=curve, robustness=robustness)
+    return [asdict(finding) for finding in answered(asked)]
+
+
+def questions(
+    results: Mapping[str, Any],
+    heads: Sequence[Row],
+    *,
+    layers: Sequence[Row] = (),
+    curve: Sequence[Row] = (),
+    robustness: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Everything that was asked of the numbers, answered or not; the arguments are those of `findings`."""
+    return [
         *accuracy_findings(results),
         *failure_findings(results),
         *depth_findings(heads),
@@ -48,9 +77,6 @@ def findings(
         *layer_findings(layers),
         *pruning_findings(results, curve),
         *robustness_findings(robustness or {}),
-    ]
-    return [
-        asdict(finding) for finding in sorted(found, key=lambda one: -one.strength) if finding.strength >= 1
     ]
 
 
@@ -64,15 +90,11 @@ def headline(results: Mapping[str, Any]) -> str:
             f"({percent(agreement['low'])} to {percent(agreement['high'])})."
         )
     vit, cnn, gap = (results["accuracy"][name] for name in ("vit", "cnn", "difference"))
-    better = (
-        "no more often"
-        if gap["low"] <= 0 <= gap["high"]
-        else ("more often" if gap["value"] > 0 else "less often")
-    )
+    side = "more" if gap["low"] > 0 else "less" if gap["high"] < 0 else ""
+    said = f"the ViT is right {side} often" if side else "neither is shown to be right more often"
     return (
         f"The ViT is right on {percent(vit['value'])} of {vit['n']:,} images, the CNN on {percent(cnn['value'])}: "
-        f"the ViT is {'surely ' if better != 'no more often' else ''}right {better} "
-        f"(difference {points(gap['value'])}, 95 % interval {points(gap['low'])} to {points(gap['high'])})."
+        f"{said} (difference {points(gap['value'])}, 95 % interval {points(gap['low'])} to {points(gap['high'])})."
     )
 
 
@@ -81,21 +103,19 @@ def accuracy_findings(results: Mapping[str, Any]) -> list[Finding]:
     if results["accuracy"] is None:
         return []
     gap, test = results["accuracy"]["difference"], results["mcnemar"]
-    strength = distance_from(0.0, gap)
+    strength, p_value = distance_from(0.0, gap), float(test["p_value"])
     if strength < 1:
-        text = (
-            f"The difference is {points(gap['value'])} ({points(gap['low'])} to {points(gap['high'])}), which "
-            f"{gap['n']:,} images cannot tell from none (McNemar p {p_text(test['p_value'])})."
-        )
-        return [Finding("Neither model is shown to be better", text, "verdict", 1.0)]
+        return [unanswered("verdict", p_value)]
     better, worse = ("ViT", "CNN") if gap["value"] > 0 else ("CNN", "ViT")
+    lead = gap if gap["value"] > 0 else turned(gap)
     text = (
-        f"It is right {points(abs(gap['value']))} more often than the {worse} on the same {gap['n']:,} images "
-        f"(95 % interval of the difference {points(gap['low'])} to {points(gap['high'])}). "
+        f"It is right {points(lead['value'])} more often than the {worse} on the same {gap['n']:,} images "
+        f"(95 % interval {points(lead['low'])} to {points(lead['high'])}). "
         f"Only the ViT is right on {test['only_vit_right']:,}, only the CNN on {test['only_cnn_right']:,} "
-        f"(McNemar p {p_text(test['p_value'])})."
+        f"(McNemar p {p_text(p_value)})."
     )
-    return [Finding(f"The {better} is better", text, "verdict", strength)]
+    measure = measured(f"lead over the {worse}", lead, "points", gap["n"])
+    return [Finding(f"The {better} is right more often", text, "verdict", strength, p_value, measure)]
 
 
 def failure_findings(results: Mapping[str, Any]) -> list[Finding]:
@@ -103,23 +123,21 @@ def failure_findings(results: Mapping[str, Any]) -> list[Finding]:
     if results["failures"] is None or results["failures"]["independence"]["odds_ratio"] is None:
         return []
     together = results["failures"]["independence"]
-    low, high = together["low"], together["high"]
-    if not (
-        np.isfinite(low) and np.isfinite(together["odds_ratio"]) and low > 0 and together["odds_ratio"] > 0
-    ):
+    odds, low, high = together["odds_ratio"], together["low"], together["high"]
+    if low is None or not (np.isfinite(low) and np.isfinite(odds) and low > 0 and odds > 0):
         return []
-    logs = {
-        "value": float(np.log(together["odds_ratio"])),
-        "low": float(np.log(low)),
-        "high": float(np.log(high)) if np.isfinite(high) else float("inf"),
-    }
-    strength = distance_from(0.0, logs)
+    high = float("inf") if high is None else float(high)
+    logs = {"value": float(np.log(odds)), "low": float(np.log(low)), "high": float(np.log(high))}
+    strength, p_value = distance_from(0.0, logs), p_of(logs)
     observed, expected = together["observed_both_wrong"], together["expected_both_wrong"]
     if strength < 1 or logs["value"] < 0:
-        return []
+        return [unanswered("failures", p_value)]
     text = (
         f"Both are wrong on {observed:,} images; were their failures independent it would be about {expected:.0f}. "
-        f"The odds of one failing are {together['odds_ratio']:.1f} times as high where the other fails (95 % interval "
+        f"The odds of one failing are {odds:.1f} times as high where the other fails (95 % interval "
         f"{low:.1f} to {high:.1f}). They give the same wrong answer on {results['failures']['both-same']:,} of them."
     )
-    return [Finding("They fail on the same images", text, "failures", strength)]
+    measure = measured(
+        "odds of failing together", {"value": odds, "low": low, "high": high}, "times", results["n"]
+    )
+    return [Finding("They fail on the same images", text, "failures", strength, p_value, measure)]

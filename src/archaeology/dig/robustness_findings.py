@@ -17,25 +17,30 @@ from archaeology.dig.disturbance_findings import (
 )
 from archaeology.dig.finding import (
     CAP,
+    LEVEL,
     Finding,
     Row,
     distance_from,
     interval,
+    measured,
     number,
     ordered,
+    p_between,
+    p_of,
     percent,
     points,
     short_name,
     side,
+    unanswered,
 )
 
 NORMS = {"linf": "L\N{INFINITY}", "l2": "L2"}
 DISBELIEF = 30.0  # strength of a flag: whoever reads only one finding must read that
-TWICE = 2
+TWICE = 2.0
 
 
 def robustness_findings(document: Mapping[str, Any]) -> list[Finding]:
-    """All findings that the document of a survey (`robustness.json`) carries, in no order."""
+    """All that the document of a survey (`robustness.json`) was asked, answered or not, in no order."""
     return [
         *_flags(document.get("gradients") or {}),
         *_curves(document.get("curves") or ()),
@@ -53,14 +58,19 @@ def robustness_findings(document: Mapping[str, Any]) -> list[Finding]:
 def _flags(gradients: Mapping[str, Any]) -> list[Finding]:
     found = []
     for name, report in gradients.items():
-        if report["flags"]:
+        p_value = min((number(one["p_corrected"]) for one in report["suspicions"]), default=1.0)
+        if not report["flags"]:
+            found.append(unanswered("robustness", p_value))
+        else:
             reasons = "; ".join(str(flag).rstrip(".") for flag in report["flags"])
             text = (
                 f"So its robust accuracy may be an artefact. Signs, each tested and corrected (Holm, level "
                 f"{report['level']:g}), on {int(report['n']):,} images: {reasons}."
             )
             found.append(
-                Finding(f"Gradients of {short_name(name)} may be masked", text, "robustness", DISBELIEF)
+                Finding(
+                    f"Gradients of {short_name(name)} may be masked", text, "robustness", DISBELIEF, p_value
+                )
             )
     return found
 
@@ -76,6 +86,7 @@ def _curves(panels: Sequence[Row]) -> list[Finding]:
         for row in panel["areas"]:
             gap, better, worse = ordered(row, "difference")
             if not side(gap):
+                found.append(unanswered("robustness_curve", p_of(gap)))
                 continue
             text = (
                 f"Averaged over changes up to {upto} it is right on at most {percent(areas[better]['value'])} of "
@@ -83,7 +94,10 @@ def _curves(panels: Sequence[Row]) -> list[Finding]:
                 f"{points(gap['value'])} (95 % interval {points(gap['low'])} to {points(gap['high'])})."
             )
             title = f"{short_name(better)} withstands {attack} longer than {short_name(worse)}"
-            found.append(Finding(title, text, "robustness_curve", distance_from(0.0, gap)))
+            measure = measured("mean accuracy kept beyond the other's", gap, "points", row["n"])
+            found.append(
+                Finding(title, text, "robustness_curve", distance_from(0.0, gap), p_of(gap), measure)
+            )
     return found
 
 
@@ -93,6 +107,8 @@ def _transfer(found: Mapping[str, Any]) -> list[Finding]:
     beyond = {pair: interval(row, "beyond_noise") for pair, row in rows.items() if pair[0] != pair[1]}
     said = []
     sure = [pair for pair, one in beyond.items() if side(one) > 0]
+    if beyond and not sure:
+        said.append(unanswered("transfer", min(p_of(one, tried=len(beyond)) for one in beyond.values())))
     if sure:
         best = max(sure, key=lambda pair: beyond[pair]["value"])
         one, row = beyond[best], rows[best]
@@ -104,10 +120,17 @@ def _transfer(found: Mapping[str, Any]) -> list[Finding]:
             f"{points(one['high'])})."
         )
         title = f"What breaks {short_name(best[0])} breaks {short_name(best[1])} too"
-        said.append(Finding(title, text, "transfer", distance_from(0.0, one) / 2))
+        measure = measured("broken beyond noise", one, "points", row["n"])
+        p_value = p_of(one, tried=len(beyond))
+        said.append(Finding(title, text, "transfer", distance_from(0.0, one) / 2, p_value, measure))
     for (source, target), there in beyond.items():
         back = beyond.get((target, source))
-        if back is not None and there["low"] > back["high"]:
+        if back is None or there["value"] <= back["value"]:
+            continue  # each pair of models is asked once, from the side that carries further
+        p_value = p_between(there, back)
+        if there["low"] <= back["high"]:
+            said.append(unanswered("transfer", p_value))
+        else:
             text = (
                 f"Beyond noise, changes made against {short_name(source)} break {points(there['value'])} of "
                 f"{short_name(target)}'s images (95 % interval {points(there['low'])} to {points(there['high'])}), the "
@@ -115,7 +138,8 @@ def _transfer(found: Mapping[str, Any]) -> list[Finding]:
             )
             title = f"Attacks carry over from {short_name(source)} to {short_name(target)} more than back"
             gap = (there["low"] - back["high"]) / max(there["value"] - there["low"], 1e-9)
-            said.append(Finding(title, text, "transfer", min(CAP, 1 + gap)))
+            measure = measured("broken beyond noise", there, "points", rows[source, target]["n"])
+            said.append(Finding(title, text, "transfer", min(CAP, 1 + gap), p_value, measure))
     return said
 
 
@@ -126,15 +150,19 @@ def _attention(models: Mapping[str, Any]) -> list[Finding]:
         layer = (found.get("parting_twice") or {}).get("shift")
         rows = {int(row["layer"]): row for row in found["layers"] if row["measure"] == "shift"}
         if layer is None or layer not in rows:
+            said.append(unanswered("attention_shift", 1.0))
             continue
         ratio = interval(rows[layer], "ratio")
+        p_value = p_of(ratio, TWICE, tried=len(rows))
         text = (
-            f"There the attack first surely (sign-flip test over {int(found['n']):,} images, corrected over layers) "
-            f"moves attention more than {TWICE} times as far as noise of the same size: {ratio['value']:.1f} times (95 "
-            f"% interval {ratio['low']:.1f} to {ratio['high']:.1f})."
+            f"There the attack first (sign-flip test over {int(found['n']):,} images, corrected over layers) "
+            f"moves attention more than {TWICE:g} times as far as noise of the same size: {ratio['value']:.1f} times "
+            f"(95 % interval {ratio['low']:.1f} to {ratio['high']:.1f})."
         )
         title = f"In {short_name(name)} an attack parts from noise at layer {layer + 1} of {len(rows)}"
-        said.append(Finding(title, text, "attention_shift", max(1.0, distance_from(1.0, ratio) / 2)))
+        measure = measured("shift against that of noise", ratio, "times", found["n"])
+        strength = max(1.0, distance_from(1.0, ratio) / 2)
+        said.append(Finding(title, text, "attention_shift", strength, p_value, measure))
     return said
 
 
@@ -143,9 +171,10 @@ def _carriers(models: Mapping[str, Any]) -> list[Finding]:
     said = []
     for name, found in models.items():
         rows = [
-            row for row in found["heads"] if number(row["p_corrected"]) < 0.05 and number(row["gain"]) > 0
+            row for row in found["heads"] if number(row["p_corrected"]) < LEVEL and number(row["gain"]) > 0
         ]
         if not rows:
+            said.append(unanswered("attack_carriers", 1.0))
             continue
         best = max(rows, key=lambda row: (number(row["rescued"]), number(row["recovered"])))
         rescued, back = interval(best, "rescued"), interval(best, "recovered")
@@ -153,9 +182,12 @@ def _carriers(models: Mapping[str, Any]) -> list[Finding]:
             f"Given back what it said before the attack, it alone rescues {percent(rescued['value'])} of "
             f"{int(best['n']):,} images (95 % interval {percent(rescued['low'])} to {percent(rescued['high'])}) and "
             f"brings back {percent(back['value'])} of the lost margin ({percent(back['low'])} to "
-            f"{percent(back['high'])}); {len(rows)} of {len(found['heads'])} heads surely help."
+            f"{percent(back['high'])}); {len(rows)} of {len(found['heads'])} heads help (sign-flip "
+            "test, corrected over heads)."
         )
         head = f"Head {best['head'] + 1} of layer {best['layer'] + 1}"
         title = f"{head} carries more of the attack on {short_name(name)} than any other, on these images"
-        said.append(Finding(title, text, "attack_carriers", max(1.0, distance_from(0.0, back) / 4)))
+        measure = measured("lost margin brought back", back, "%", best["n"])
+        strength, p_value = max(1.0, distance_from(0.0, back) / 4), p_of(back, tried=len(found["heads"]))
+        said.append(Finding(title, text, "attack_carriers", strength, p_value, measure))
     return said

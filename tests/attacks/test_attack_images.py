@@ -299,3 +299,34 @@ def test_no_image_and_a_single_logit_are_refused():
     single = replace(specimen, model=nn.Sequential(*specimen.model[:-1], nn.Linear(13, 1)))
     with pytest.raises(ValueError, match=r"two classes or more, but got shape \(2, 1\)"):
         attack_images("pgd", single, images, torch.zeros(2, dtype=torch.long), epsilon=0.1)
+
+
+class Enough(Exception):  # noqa: N818, it is no error
+    """Raised by whoever watches."""
+
+
+@pytest.mark.parametrize("name", ["pgd", "fgsm", "apgd", "square", "deep_fool", "patch"])
+def test_an_attack_can_be_watched_and_stopped_between_two_steps(name):
+    specimen = tiny.cnn()
+    images, labels = tiny.told(specimen, 3)
+    chosen = attacks.get(name)
+    before = {key: value.clone() for key, value in specimen.model.state_dict().items()}
+    seen = []
+
+    def watch(asked):
+        seen.append(asked)
+        if len(seen) == 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        attack_images(name, specimen, images, labels, epsilon=0.001 if chosen.bounded else None, watch=watch)
+    assert len(seen) == 1  # nothing was asked after it had been stopped
+    again = attack_images(name, specimen, images, labels, epsilon=0.001 if chosen.bounded else None)
+    watched = attack_images(
+        name, specimen, images, labels, epsilon=0.001 if chosen.bounded else None, watch=seen.append
+    )
+    torch.testing.assert_close(watched.images, again.images, rtol=0, atol=0)  # looking changes nothing
+    if name != "deep_fool":  # which asks for several gradients in one question
+        assert len(seen) - 1 == int((again.gradients + again.evaluations).max())
+    for key, value in specimen.model.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)

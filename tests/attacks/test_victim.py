@@ -46,6 +46,21 @@ def test_answers_can_be_asked_for_where_gradients_are_off():
     assert not victim.logits(images, torch.arange(2)).requires_grad
 
 
+def test_whoever_watches_sees_every_question():
+    specimen = tiny.cnn()
+    images, labels = tiny.told(specimen, 5)
+    seen = []
+    victim = Victim(specimen, images, at_once=2, watch=seen.append)
+    rows = torch.tensor([4, 0, 1])
+    said = victim.logits(images[:3], rows)
+    answer = victim.gradient(images[2:], labels[2:], rows)
+    assert len(seen) == 2 and all(one.rows is rows for one in seen)
+    torch.testing.assert_close(seen[0].logits, said, rtol=0, atol=0)
+    torch.testing.assert_close(seen[1].logits, answer.logits, rtol=0, atol=0)
+    torch.testing.assert_close(seen[1].images, images[2:], rtol=0, atol=0)
+    assert not seen[1].images.requires_grad
+
+
 class Root(nn.Module):
     """A square root of nothing has no finite gradient."""
 

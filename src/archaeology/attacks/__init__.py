@@ -12,3 +12,4 @@ from archaeology.attacks.patch import patch as patch
 from archaeology.attacks.pgd import pgd as pgd
 from archaeology.attacks.result import AttackResult as AttackResult
 from archaeology.attacks.square import square as square
+from archaeology.attacks.victim import Asked as Asked

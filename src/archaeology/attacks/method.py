@@ -16,7 +16,7 @@ from torch import Tensor
 from archaeology.attacks.checks import answers, attackable, checked_epsilon, checked_labels
 from archaeology.attacks.norms import SLACK, check_norm, distances, in_eight_bits, project
 from archaeology.attacks.result import AttackResult
-from archaeology.attacks.victim import Victim
+from archaeology.attacks.victim import Victim, Watch
 from archaeology.core.registry import Registry, unknown_name
 from archaeology.core.seeding import content_names, derived_seed, torch_generator
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
@@ -131,6 +131,7 @@ def attack_images(
     norm: str | None = None,
     seed: int = 0,
     at_once: int = 256,
+    watch: Watch | None = None,
     **parameters: object,
 ) -> AttackResult:
     """Change images until the model is wrong about them, and check every success.
@@ -145,6 +146,8 @@ def attack_images(
         norm: "linf" or "l2"; None for the attack's usual one.
         seed: Of everything random.
         at_once: Images in one pass; halved where memory runs out.
+        watch: Shown every question that the attack asks; what it raises ends the attack and reaches the caller, so
+            that an attack can be followed, and stopped between two steps.
         parameters: Passed on to the attack; each documents its own.
 
     Raises:
@@ -171,7 +174,7 @@ def attack_images(
         if len(standing):
             names = tuple(content_names(images[standing]))
             aim = Aim(images[standing], labels[standing], size[standing], norm, names, seed)
-            victim = Victim(specimen, aim.images, at_once=at_once)
+            victim = Victim(specimen, aim.images, at_once=at_once, watch=watch)
             found[standing] = inside(chosen.draw(victim, aim, **parameters), aim)
             spent[:, standing.cpu()] = torch.stack([victim.gradients, victim.evaluations])
         return verified(name, specimen, images, found, labels, clean, size, norm, parameters, spent, at_once)

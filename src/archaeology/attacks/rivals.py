@@ -49,8 +49,10 @@ def rivals(
     ]
     for _ in range(parts[0].leads.shape[1]):
         count(victim.gradients, rows)
+    logits = torch.cat([part.logits for part in parts])
+    victim.show(images, rows, logits)
     return Rivals(
-        torch.cat([part.logits for part in parts]),
+        logits,
         torch.cat([part.leads for part in parts]),
         torch.cat([part.gradients for part in parts]),
     )

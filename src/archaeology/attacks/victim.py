@@ -4,6 +4,7 @@ An attack sees answers and gradients, for images in [0, 1], and nothing else. It
 (`folding.py`), so whatever it does, the model's weights, gradients and state stay as they were.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,24 @@ class Answer:
         return self.logits.argmax(dim=1) != labels
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One question that an attack asked, as whoever watches it sees it.
+
+    Attributes:
+        images: What the model was shown, in [0, 1].
+        rows: Which of the images under attack each of them is a version of.
+        logits: What it said.
+    """
+
+    images: Image
+    rows: Int[Tensor, " batch"]
+    logits: Logits
+
+
+Watch = Callable[[Asked], None]  # whatever it raises ends the attack and reaches the caller
+
+
 class Victim:
     """A model under attack.
 
@@ -47,18 +66,22 @@ class Victim:
         gradients: How often with one.
     """
 
-    def __init__(self, specimen: Specimen, images: Image, *, at_once: int = 256) -> None:
+    def __init__(
+        self, specimen: Specimen, images: Image, *, at_once: int = 256, watch: Watch | None = None
+    ) -> None:
         """Copy the model.
 
         Args:
             specimen: Any model; it stays as it is.
             images: All that will be attacked, in [0, 1].
             at_once: Images in one pass; halved where memory runs out.
+            watch: Called after every question.
         """
         self.specimen = fast_copy(specimen, images[:FEW])
         self.evaluations = torch.zeros(len(images), dtype=torch.long)
         self.gradients = torch.zeros(len(images), dtype=torch.long)
         self._at_once = at_once
+        self._watch = watch
 
     @torch.no_grad()
     def logits(self, images: Image, rows: Int[Tensor, " batch"]) -> Logits:
@@ -70,7 +93,9 @@ class Victim:
         """
         count(self.evaluations, rows)
         parts = in_halves(lambda some: self._said(images[some]), len(images), self._at_once)
-        return torch.cat([part for _, part in parts])
+        logits = torch.cat([part for _, part in parts])
+        self.show(images, rows, logits)
+        return logits
 
     def gradient(
         self, images: Image, labels: Label, rows: Int[Tensor, " batch"], loss: str = "cross_entropy"
@@ -94,13 +119,14 @@ class Victim:
             lambda some: self._answer(images[some], labels[some], loss), len(images), self._at_once
         )
         answers = [part for _, part in parts]
-        if len(answers) == 1:
-            return answers[0]
-        return Answer(
-            torch.cat([part.logits for part in answers]),
-            torch.cat([part.losses for part in answers]),
-            torch.cat([part.gradient for part in answers]),
-        )
+        answer = answers[0] if len(answers) == 1 else joined(answers)
+        self.show(images, rows, answer.logits)
+        return answer
+
+    def show(self, images: Image, rows: Int[Tensor, " batch"], logits: Logits) -> None:
+        """Let whoever watches see a question; for attacks that ask the model in a way of their own."""
+        if self._watch is not None:
+            self._watch(Asked(images.detach(), rows, logits))
 
     def _said(self, images: Image) -> Logits:
         logits = self.specimen.predict(images)
@@ -120,6 +146,15 @@ class Victim:
                     "no gradient reaches them; use an attack that needs none, such as square."
                 )
         return Answer(logits.detach(), losses.detach(), gradient.nan_to_num_(0, 0, 0))
+
+
+def joined(answers: list[Answer]) -> Answer:
+    """Answers about some images after the other, as one."""
+    return Answer(
+        torch.cat([part.logits for part in answers]),
+        torch.cat([part.losses for part in answers]),
+        torch.cat([part.gradient for part in answers]),
+    )
 
 
 def count(counts: Int[Tensor, " total"], rows: Int[Tensor, " batch"]) -> None:

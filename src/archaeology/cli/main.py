@@ -18,6 +18,7 @@ COMMANDS = {
     "attack": "how much a change of the image breaks models: curves, transfer, gradients checked",
     "train": "train a recipe into a checkpoint folder",
     "compare-training": "which way of training is good for what: accuracy, time, intervals, attention",
+    "app": "explore a dig, and any image of yours, in the browser",
     "report": "write the report of a finished dig again",
     "figures": "draw the figures of the synthetic worlds, from trained runs",
     "profile": "parameters, FLOPs, memory and speed of specimens, side by side",

@@ -1,7 +1,6 @@
 """Any image file becomes 8-bit RGB the way a person would see it, or an error that names the file.
 
-What is lost is lost on purpose: of an animation the first frame stays, transparent pixels lie on white, the
-camera's orientation is applied, 16-bit values are scaled (not clipped) to 8 bits.
+What is lost is lost on purpose: of an animation the first frame stays, and `core.pictures` says what else.
 """
 
 from io import BytesIO
@@ -9,10 +8,11 @@ from io import BytesIO
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from archaeology.core.errors import BadImageError
+from archaeology.core.pictures import as_rgb, upright
 
 # Only these are tried, whatever the file is called: Pillow's other readers are rare; one starts Ghostscript.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
@@ -36,7 +36,7 @@ def decode_image(data: bytes, where: str) -> UInt8[Tensor, "channel height width
     try:
         with Image.open(BytesIO(data), formats=_known_formats()) as image:
             _refuse_huge(image)
-            return pixels_of(_upright(image))
+            return pixels_of(upright(image))
     except Exception as error:  # a broken file makes Pillow raise almost anything
         raise bad_image(where, _reason(error)) from error
 
@@ -47,7 +47,7 @@ def pixels_of(image: Image.Image) -> UInt8[Tensor, "channel height width"]:
     Raises:
         ValueError: If its numbers have no known range.
     """
-    return torch.from_numpy(np.asarray(_as_rgb(image)).transpose(2, 0, 1).copy())
+    return torch.from_numpy(np.asarray(as_rgb(image)).transpose(2, 0, 1).copy())
 
 
 def bad_image(where: str, reason: str) -> BadImageError:
@@ -70,31 +70,6 @@ def _refuse_huge(image: Image.Image) -> None:
             f"it has {image.width}x{image.height} pixels, "
             f"over Pillow's limit of {limit:,} (PIL.Image.MAX_IMAGE_PIXELS)"
         )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """As the photographer held it; only files that carry EXIF are looked at, for speed."""
-    return ImageOps.exif_transpose(image) if image.getexif() else image
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        return _from_wide(image)
-    if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        paper = Image.new("RGBA", seen.size, "white")
-        return Image.alpha_composite(paper, seen).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_wide(image: Image.Image) -> Image.Image:
-    """16-bit grey, scaled so that 65535 becomes 255."""
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"its {values.dtype} values have no known range; save it with 8 or 16 bits")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
 
 
 def _reason(error: Exception) -> str:

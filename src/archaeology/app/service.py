@@ -1,0 +1,106 @@
+"""Everything a running app holds: models, the run, what visitors uploaded, decoders, the worker."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from archaeology.app.config import AppConfig
+from archaeology.app.decoding import Decoders, Picture
+from archaeology.app.models import Models, loaded
+from archaeology.app.refusal import not_found
+from archaeology.app.run import Run
+from archaeology.app.sessions import Shelf, Visitors
+from archaeology.app.work import Worker
+from archaeology.dig.directory import RunDirectory
+from archaeology.specimens.specimen import Specimen
+
+log = logging.getLogger("archaeology.app")
+
+
+@dataclass(eq=False)
+class Service:
+    """What requests are served from.
+
+    Attributes:
+        config: As it was started.
+        models: That are asked.
+        run: Whose images are shown; None where there is none.
+        visitors: Knows cookies.
+        images: Of visitors.
+        decoders: Make pictures of files.
+        worker: Runs models.
+        leaving: Set when the server is about to stop, so that streams end.
+    """
+
+    config: AppConfig
+    models: Models
+    run: Run | None
+    visitors: Visitors
+    images: Shelf[Picture]
+    decoders: Decoders
+    worker: Worker
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def of(cls, config: AppConfig) -> "Service":
+        """Open the run and load the models.
+
+        Raises:
+            FileNotFoundError: If there is no such run.
+            ValueError: If the run is not a finished dig, or a model cannot be loaded.
+        """
+        directory = None if config.run is None else RunDirectory(config.run)
+        limits = config.limits
+        return cls(
+            config,
+            loaded(config, directory),
+            None if directory is None else Run(directory),
+            Visitors(),
+            Shelf(limits.images, limits.memory, limits.idle),
+            Decoders(limits),
+            Worker(limits.waiting, limits.seconds, config.threads),
+        )
+
+    @property
+    def longest(self) -> int:
+        """Side in pixels at which images are kept: enough to look at, and for every model."""
+        sides = [side for one in self.models.specimens.values() for side in one.image_size]
+        return max([self.config.limits.side, *sides])
+
+    def picture(self, visitor: str | None, name: str) -> Picture:
+        """An uploaded image of this visitor.
+
+        Raises:
+            Refusal: 404, if there is none.
+        """
+        found = self.images.get(visitor, name)
+        if found is None:
+            raise not_found("image")
+        return found
+
+    def specimen(self, key: object) -> Specimen:
+        """The model of this key.
+
+        Raises:
+            Refusal: 404, if there is none.
+        """
+        if not isinstance(key, str) or key not in self.models.specimens:
+            raise not_found("model")
+        return self.models.specimens[key]
+
+    async def start(self) -> None:
+        """Start thread and processes."""
+        self.worker.start()
+        await self.decoders.start()
+
+    def leave(self) -> None:
+        """Let streams end: the server is about to stop."""
+        self.leaving.set()
+        self.worker.stopping.set()
+
+    async def stop(self) -> None:
+        """End everything that was started, and forget everything."""
+        self.leave()
+        await asyncio.to_thread(self.worker.stop)
+        await self.decoders.stop()
+        self.images.clear()

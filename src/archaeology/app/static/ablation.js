@@ -24,6 +24,8 @@ export function startAblation(bench) {
   const isOff = (layer, head) => off.some((other) => other[0] === layer && other[1] === head);
   const say = (text, isTrouble = false) => { says.textContent = text; says.classList.toggle("trouble-words", isTrouble); again.hidden = !isTrouble; };
 
+  const markHeads = () => bench.mark({ off: off.map(([layer, head]) => ({ model: bench.attending()?.key, layer, head })) });
+
   const press = () => {
     for (const button of grid.querySelectorAll("button")) {
       button.setAttribute("aria-pressed", String(isOff(Number(button.dataset.layer), Number(button.dataset.head))));
@@ -54,7 +56,7 @@ export function startAblation(bench) {
     off = next;
     press();
     bench.changed();
-    if (isTold) bench.markHeads(off);
+    if (isTold) markHeads();
     soon();
   };
 
@@ -81,7 +83,7 @@ export function startAblation(bench) {
   again.addEventListener("click", measure);
 
   return {
-    reset: () => { running.stop(); off = []; result.replaceChildren(); say(""); offer(); bench.markHeads(off); },
+    reset: () => { running.stop(); off = []; result.replaceChildren(); say(""); offer(); markHeads(); },
     state: () => ({ off: headsWritten(off), by: off.length ? replacement.value : "" }),
     take: (state) => {
       if (["zero", "mean"].includes(state.by)) replacement.value = state.by;

@@ -59,14 +59,18 @@ export function isStopped(error) {
 
 /**
  * @param {string} path
- * @param {{method?: string, json?: unknown, signal?: AbortSignal, onWait?: (seconds: number, words: string) => void}} [options]
+ * @param {{method?: string, json?: unknown, form?: Record<string, string>, signal?: AbortSignal, onWait?: (seconds: number, words: string) => void}} [options]
  * @returns {Promise<Response>}
  */
-export async function ask(path, { method = "GET", json, signal, onWait } = {}) {
+export async function ask(path, { method = "GET", json, form, signal, onWait } = {}) {
   const request = { method, signal, headers: {} };
   if (json !== undefined) {
     request.body = JSON.stringify(json);
     request.headers["Content-Type"] = "application/json";
+  }
+  if (form) {
+    request.body = new FormData();
+    for (const [name, value] of Object.entries(form)) request.body.append(name, value);
   }
   for (let attempt = 0; ; attempt += 1) {
     let response;

@@ -57,14 +57,13 @@ function furnish(setup, dug) {
     methods: isTouched ? choices.methods().join(",") : "", tab: tabs.shown() === "occlusion" ? "" : tabs.shown(),
     ...attack.state(), ...ablation.state(), ...occlusion.state(), x: viewer.state(),
   });
-  const keep = () => { if (current) history.replaceState(null, "", `#${link()}`); };
+  const keep = (isNew = false) => { if (current) history[isNew ? "pushState" : "replaceState"](null, "", `#${link()}`); };
   const changed = afterPause(keep, 250);
 
   const choices = startChoices(setup, wanted, () => { isTouched = true; if (chosen) open(chosen); });
-  const viewer = startViewer({ onState: changed, onHead: (told) => { tabs.show("ablation"); ablation.onHead(told); }, onPatch: (told) => { tabs.show("occlusion"); occlusion.onPatch(told); } });
+  const viewer = startViewer({ onState: changed, onSide: (buffer) => describe(unpacked(buffer).about), onHead: (told) => { tabs.show("ablation"); ablation.onHead(told); }, onPatch: (told) => { tabs.show("occlusion"); occlusion.onPatch(told); } });
   const tabs = startTabs(one("#tabs"), changed);
-  const models = () => [["ViT", choices.vit()], ["CNN", choices.cnn()]].filter(([, key]) => key)
-    .map(([who, key]) => ({ who, key, name: setup.models.find((model) => model.key === key)?.name ?? key }));
+  const models = () => setup.models.filter(({ key }) => key === choices.vit() || key === choices.cnn()).map(({ key, kind, name }) => ({ who: kind === "cnn" ? "CNN" : "ViT", key, name }));
 
   const bench = {
     models, changed,
@@ -72,7 +71,7 @@ function furnish(setup, dug) {
     query: () => choices.query(),
     subject: () => current.unpacked,
     layers: () => (current?.unpacked.about.models.find((model) => model.attention)?.attention.layers ?? []).map(({ heads }) => heads),
-    markHeads: (off) => viewer.markHeads(off),
+    mark: (marks) => viewer.mark(marks),
     showAfter: (buffer) => viewer.after(buffer),
     forgetAfter: () => { if (current) viewer.after(null); },
     imageId: (signal, onWait) => serverId(chosen, signal, onWait),
@@ -97,10 +96,10 @@ function furnish(setup, dug) {
       current = image;
       await furnishBench(image, kept);
       wait(null);
-      keep();
+      keep(!isSame && state === null);
       if (!isSame) arrive();
     } catch (error) {
-      if (!isStopped(error) || signal.reason === undefined) trouble(error, () => open(next, state));
+      if (!signal.aborted) trouble(error, () => open(next, state));
     }
   };
   const loaded = async (next, signal) => {
@@ -129,21 +128,36 @@ function furnish(setup, dug) {
     one("#copied").textContent = await copied() ? "Copied" : "Copy it from the address bar";
     setTimeout(() => { one("#copied").textContent = ""; }, 2500);
   });
+  const leave = () => {
+    opening.stop();
+    attack.reset();
+    viewer.close();
+    chosen = current = null;
+    document.body.classList.remove("is-open");
+    one("#bench").hidden = true;
+    gallery.mark(null);
+  };
   const follow = (state) => {
     const found = /^(run|upload):(.+)$/.exec(state.image ?? "");
-    if (!found) return;
+    if (!found) { leave(); return; }
     const [, kind, id] = found;
     const title = dug.find((choice) => choice.id === id)?.title ?? (kind === "run" ? id : "the picture");
     open({ kind: /** @type {"run"|"upload"} */ (kind), id, title }, state);
   };
-  addEventListener("hashchange", () => { if (location.hash.includes("=") && location.hash !== `#${link()}`) { const state = read(location.hash); isTouched = Boolean(state.methods); choices.take(state); follow(state); } });
+  addEventListener("hashchange", () => {
+    if (current && location.hash === `#${link()}`) return;
+    const state = read(location.hash);
+    isTouched = Boolean(state.methods);
+    choices.take(state);
+    follow(state);
+  });
   follow(wanted);
 }
 
 /** What the server calls an image; one of the dig is brought in once. @param {any} chosen @param {AbortSignal} signal @param {any} onWait @returns {Promise<string>} */
 async function serverId(chosen, signal, onWait) {
   if (chosen.kind === "upload") return chosen.id;
-  chosen.serverId ??= (await askJson("api/images", { method: "POST", json: { run: chosen.id }, signal, onWait })).id;
+  chosen.serverId ??= (await askJson("api/images", { method: "POST", form: { run: chosen.id }, signal, onWait })).id;
   return chosen.serverId;
 }
 
@@ -154,7 +168,7 @@ function describe(about) {
   one("#verdict").textContent = verdict(about.label, answers) || about.title;
   const mark = (isRight) => (isRight === null || isRight === undefined ? "" : isRight ? ", right" : ", wrong");
   one("#answers").replaceChildren(...answers.flatMap((answer) => [
-    make("b", { class: answer.who.toLowerCase(), text: answer.who }), ` ${answer.name} ${percent(answer.confidence)}`,
+    make("b", { class: answer.who.toLowerCase(), text: answer.who }), ` ${percent(answer.confidence)} sure`,
     make("span", { class: answer.isRight ? "right" : "wrong", text: mark(answer.isRight) }), " \u2003"]));
   document.title = `${one("#verdict").textContent} \u00b7 Attention Archaeology`;
 }

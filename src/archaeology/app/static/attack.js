@@ -9,6 +9,8 @@ import { number, percent } from "./words.js";
 
 /** @typedef {{name: string, title: string, norms: string[], bounded: boolean}} Attack */
 
+const USUAL = "pgd";
+
 /** What one step of an attack says. @param {any} step @returns {string} */
 export function stepWords({ step, steps, prediction, probability }) {
   const answer = typeof prediction === "string" ? ` The model says ${prediction} (${percent(probability)}).` : "";
@@ -35,6 +37,7 @@ export function startAttack(attacks, bench) {
   const running = onlyLast();
   const chosen = () => attacks.find(({ name }) => name === parts.kind.value) ?? attacks[0];
   parts.kind.replaceChildren(...attacks.map(({ name, title }) => make("option", { value: name, text: title || name })));
+  choose(parts.kind, USUAL);
 
   const nameBudget = () => {
     parts.shown.textContent = budgetWords(Number(parts.budget.value), parts.norm.value);
@@ -65,7 +68,12 @@ export function startAttack(attacks, bench) {
   parts.budget.addEventListener("input", nameBudget);
   for (const part of [parts.budget, parts.steps, parts.seed, parts.model]) part.addEventListener("change", bench.changed);
 
-  const isRunning = (value) => { parts.run.hidden = value; parts.stop.hidden = !value; one("#attack").classList.toggle("is-running", value); };
+  const isRunning = (value) => {
+    const hadFocus = document.activeElement === parts.stop;
+    parts.run.hidden = value;
+    parts.stop.hidden = !value;
+    if (value) parts.stop.focus(); else if (hadFocus) parts.run.focus();
+  };
   const say = (text, isTrouble = false) => { parts.says.textContent = text; parts.says.classList.toggle("trouble-words", isTrouble); };
   const wish = () => ({
     model: parts.model.value, attack: parts.kind.value, norm: parts.norm.value,
@@ -73,13 +81,12 @@ export function startAttack(attacks, bench) {
   });
 
   const run = async () => {
-    if (!one("#attack-form").reportValidity()) return;
+    if (parts.run.hidden || !one("#attack-form").reportValidity()) return;
     const signal = running.start();
     const onWait = (seconds, words) => say(`${words} Trying again in ${Math.ceil(seconds)} s.`);
     let id = null;
     reset(false);
     isRunning(true);
-    parts.stop.focus();
     say("Starting\u2026");
     try {
       const image = await bench.imageId(signal, onWait);
@@ -89,11 +96,10 @@ export function startAttack(attacks, bench) {
       const buffer = await askBytes(`api/attacks/${encodeURIComponent(id)}/subject?${bench.query()}`, { signal, onWait });
       show(buffer, bench, wish().model);
     } catch (error) {
-      if (isStopped(error)) say("Stopped. Nothing was changed.");
-      else say(error.message, true);
-      if (id && isStopped(error)) ask(`api/attacks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
+      if (!isStopped(error)) say(error.message, true);
+      else if (id) ask(`api/attacks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
     } finally {
-      if (!signal.aborted || parts.run.hidden) isRunning(false);
+      if (!signal.aborted) isRunning(false);
     }
   };
   const reset = (isAll = true) => {
@@ -103,7 +109,7 @@ export function startAttack(attacks, bench) {
     bench.forgetAfter();
   };
   one("#attack-form").addEventListener("submit", (event) => { event.preventDefault(); run(); });
-  parts.stop.addEventListener("click", () => { running.stop(); isRunning(false); parts.run.focus(); });
+  parts.stop.addEventListener("click", () => { running.stop(); isRunning(false); say("Stopped. Nothing was changed."); });
   offerNorms();
   offerModels();
 

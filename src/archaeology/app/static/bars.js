@@ -59,7 +59,7 @@ export function barsTable(title, before, after) {
   const rows = compared(before, after);
   const logits = rows.flatMap((row) => [row.before?.logit, row.after?.logit]).filter(Number.isFinite);
   const reach = new Map(logits.map((value, i) => [value, reaches(logits)[i]]));
-  const names = ["Class", "Before, after", "Logit", "Share", "Change"];
+  const names = ["Class", "Before, after", "Logit", "Prob.", "Change"];
   const head = make("tr", {}, ...names.map((text) => make("th", { scope: "col", text })));
   const chosen = top(after).name;
   const body = rows.map((row) => make("tr", { class: row.name === chosen ? "chosen" : null },

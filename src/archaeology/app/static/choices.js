@@ -5,10 +5,10 @@ import { counted } from "./words.js";
 
 /** @typedef {{key: string, name: string, kind: string, has_attention?: boolean}} Model */
 
-/** Models by the seat they can take: those with attention left, the others right. @param {Model[]} models @returns {{vit: Model[], cnn: Model[]}} */
+/** Models by their seat: the one that their key names, else by whether they have attention. @param {Model[]} models @returns {{vit: Model[], cnn: Model[]}} */
 export function seats(models) {
-  const looks = (model) => model.has_attention ?? model.kind !== "cnn";
-  return { vit: models.filter(looks), cnn: models.filter((model) => !looks(model)) };
+  const seatOf = ({ key, kind, has_attention: looks }) => (key === "vit" || key === "cnn" ? key : (looks ?? kind !== "cnn") ? "vit" : "cnn");
+  return { vit: models.filter((model) => seatOf(model) === "vit"), cnn: models.filter((model) => seatOf(model) === "cnn") };
 }
 
 /** Only what is offered; nothing wanted means the first few. @param {string|undefined} wanted @param {{name: string}[]} offered @returns {string[]} */
@@ -28,9 +28,13 @@ export function startChoices(setup, wanted, onChange) {
   const both = seats(setup.models);
   const selects = { vit: one("#vit"), cnn: one("#cnn") };
   for (const seat of /** @type {("vit"|"cnn")[]} */ (["vit", "cnn"])) {
-    fill(selects[seat], both[seat]);
+    fill(selects[seat], both[seat], setup.models.length > both[seat].length);
     one(`#${seat}-field`).hidden = !both[seat].length;
-    selects[seat].addEventListener("change", onChange);
+    const other = selects[seat === "vit" ? "cnn" : "vit"];
+    selects[seat].addEventListener("change", () => {
+      if (!selects.vit.value && !selects.cnn.value) other.selectedIndex = 0;
+      onChange();
+    });
   }
   const list = one("#method-list");
   const boxes = /** @type {HTMLInputElement[]} */ ([]);
@@ -55,10 +59,10 @@ export function startChoices(setup, wanted, onChange) {
   return { vit: () => selects.vit.value, cnn: () => selects.cnn.value, methods: () => [...new Set(checked())], query, take };
 }
 
-/** @param {HTMLSelectElement} select @param {Model[]} models */
-function fill(select, models) {
+/** @param {HTMLSelectElement} select @param {Model[]} models @param {boolean} isSpare whether another model is left without it */
+function fill(select, models, isSpare) {
   select.replaceChildren(...models.map(({ key, name }) => make("option", { value: key, text: name })));
-  if (models.length) select.append(make("option", { value: "", text: "none" }));
+  if (models.length && isSpare) select.append(make("option", { value: "", text: "none" }));
 }
 
 /** @param {string} title @param {string} seat @param {{name: string, title: string}[]} methods @param {HTMLInputElement[]} boxes */

@@ -6,6 +6,10 @@ import { counted } from "./words.js";
 
 /** @typedef {{id: string, title: string, label: string|null, note: string|null, group: string|null}} Choice */
 
+const OUTCOMES = {
+  "both-same": "Both wrong, the same way", "both-different": "Both wrong, differently", "vit-only": "Only the ViT wrong",
+  "cnn-only": "Only the CNN wrong", none: "Both right", agree: "The same answer", differ: "Different answers",
+};
 const WORST = [/both.*(different|same|wrong)/i, /only.*wrong|vit.only|cnn.only/i, /disagree/i];
 
 /** How bad a failure is, from its group: smaller is worse. @param {Choice} choice @returns {number} */
@@ -28,12 +32,12 @@ export function groups(choices) {
 
 /** @param {Choice} choice @returns {string} */
 export function described(choice) {
-  return [choice.title || choice.label || choice.id, choice.note].filter(Boolean).join(": ");
+  return [choice.title || choice.label || choice.id, outcome(choice)].filter(Boolean).join(": ");
 }
 
-/** What a group of the dig is called on the page. @param {string} group @param {Choice[]} choices @returns {string} */
-function named(group, choices) {
-  return choices.find((choice) => choice.group === group)?.note ?? group;
+/** @param {Choice} choice @returns {string} */
+function outcome({ note, group }) {
+  return OUTCOMES[group] ?? note ?? group ?? "";
 }
 
 /**
@@ -41,7 +45,7 @@ function named(group, choices) {
  * @returns {{mark: (id: string|null) => void}}
  */
 export function startGallery(choices, onChoice) {
-  const section = one("#gallery"), list = one("#thumbnails"), outcome = one("#outcome"), count = one("#gallery-count");
+  const section = one("#gallery"), list = one("#thumbnails"), filter = one("#outcome"), count = one("#gallery-count");
   const all = worstFirst(choices);
   section.hidden = !all.length;
   one("#gallery-title").textContent = `${one("#gallery-title").dataset.before} ${counted(all.length, "image")} of this dig`;
@@ -50,10 +54,10 @@ export function startGallery(choices, onChoice) {
   if (buttons[0]) buttons[0].tabIndex = 0;
   roving(list, "button", () => inARow(buttons));
 
-  outcome.replaceChildren(make("option", { value: "", text: `All outcomes (${all.length})` }),
-    ...groups(all).map(({ name, count: many }) => make("option", { value: name, text: `${named(name, all)} (${many})` })));
-  outcome.addEventListener("change", () => {
-    buttons.forEach((button, i) => { button.hidden = outcome.value !== "" && all[i].group !== outcome.value; });
+  filter.replaceChildren(make("option", { value: "", text: `All outcomes (${all.length})` }),
+    ...groups(all).map(({ name, count: many }) => make("option", { value: name, text: `${outcome(all.find((choice) => choice.group === name))} (${many})` })));
+  filter.addEventListener("change", () => {
+    buttons.forEach((button, i) => { button.hidden = filter.value !== "" && all[i].group !== filter.value; });
     const shown = buttons.filter((button) => !button.hidden);
     buttons.forEach((button) => { button.tabIndex = button === shown[0] ? 0 : -1; });
     count.textContent = `${counted(shown.length, "image")} shown`;

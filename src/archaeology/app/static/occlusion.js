@@ -18,6 +18,11 @@ export function gridOf(about) {
   return map ? [map.rows, map.columns] : [8, 8];
 }
 
+/** How many tokens stand before the patches. @param {any} about @returns {number} */
+function prefixOf(about) {
+  return about.models.find((model) => model.attention && model.layout)?.layout.prefix.length ?? 0;
+}
+
 /** What the server says of each model, as a list with keys. @param {any} answer @returns {{model: string, before: any[], after: any[]}[]} */
 export function perModel(answer) {
   const list = answer.models ?? answer;
@@ -62,6 +67,7 @@ export function startOcclusion(bench) {
   const soon = afterPause(measure, 220);
   const press = () => {
     patches.draw(hidden, fill.value);
+    bench.mark({ covered: [...hidden] });
     count.textContent = hidden.size ? `${counted(hidden.size, "patch", "patches")} of ${grid[0] * grid[1]} hidden` : "Nothing hidden";
     clear.disabled = !hidden.size;
   };
@@ -98,7 +104,10 @@ export function startOcclusion(bench) {
       const wanted = placesRead(state.hide).filter((place) => place < grid[0] * grid[1]);
       if (wanted.join() !== [...hidden].sort((a, b) => a - b).join()) change(new Set(wanted));
     },
-    onPatch: ({ query, isOccluded }) => { if (query >= 0 && query < grid[0] * grid[1]) set(query, isOccluded); },
+    onPatch: ({ query, isOccluded }) => {
+      const place = query - prefixOf(bench.subject().about);
+      if (place >= 0 && place < grid[0] * grid[1]) set(place, isOccluded);
+    },
     models: offer,
   };
 }

@@ -3,18 +3,26 @@
 import { address, askBytes } from "./api.js";
 import { one } from "./dom.js";
 
+/** A view of any image: which one is said by this page's own link. @param {string} view @returns {string} */
+export function withoutSubject(view) {
+  return view.split(",").filter((part) => !part.startsWith("s:")).join(",");
+}
+
 /**
- * @param {{onState: (state: string) => void, onHead: (told: any) => void, onPatch: (told: any) => void}} told
- * @returns {{show: (image: any) => Promise<void>, after: (buffer: ArrayBuffer|null) => void, restore: (state: string) => void, markHeads: (off: [number, number][]) => void, state: () => string, close: () => void}}
+ * @param {{onState: (state: string) => void, onSide: (buffer: ArrayBuffer) => void, onHead: (told: any) => void, onPatch: (told: any) => void}} told
+ * @returns {{show: (image: any) => Promise<void>, after: (buffer: ArrayBuffer|null) => void, restore: (state: string) => void, mark: (marks: any) => void, state: () => string, close: () => void}}
  */
-export function startViewer({ onState, onHead, onPatch }) {
+export function startViewer({ onState, onSide, onHead, onPatch }) {
   const place = one("#explorer"), sides = one("#sides");
   const buttons = { before: one("#side-before"), after: one("#side-after") };
-  let handle = null, image = null, attacked = /** @type {ArrayBuffer|null} */ (null), view = "";
+  let handle = null, image = null, attacked = /** @type {ArrayBuffer|null} */ (null), view = "", marks = {};
 
   const turn = (side) => {
     for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(name === side));
-    handle?.replace(image.id, side === "after" ? attacked : image.buffer);
+    const buffer = side === "after" && attacked ? attacked : image.buffer;
+    handle?.replace(image.id, buffer);
+    handle?.mark(marks);
+    onSide(buffer);
   };
   buttons.before.addEventListener("click", () => turn("before"));
   buttons.after.addEventListener("click", () => turn("after"));
@@ -26,10 +34,11 @@ export function startViewer({ onState, onHead, onPatch }) {
   };
   const show = async (next) => {
     const { mount } = await import(address("static/explorer.js"));
-    view = next.view ?? handle?.state() ?? view;
+    view = withoutSubject(next.view ?? handle?.state() ?? view);
     close();
     image = next;
     attacked = null;
+    marks = {};
     sides.hidden = true;
     const source = { subjects: [{ id: next.id, title: next.title }], load: async () => next.buffer };
     if (next.rows) source.rows = (id, model, query) => askBytes(next.rows(model, query));
@@ -49,7 +58,7 @@ export function startViewer({ onState, onHead, onPatch }) {
   return {
     show, after, close,
     restore: (state) => handle?.restore(state),
-    markHeads: (off) => handle?.markOff?.(off),
-    state: () => handle?.state() ?? view,
+    mark: (more) => { marks = { ...marks, ...more }; handle?.mark(marks); },
+    state: () => withoutSubject(handle?.state() ?? view),
   };
 }

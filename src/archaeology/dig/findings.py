@@ -53,7 +53,11 @@ def findings(
         curve: The rows of `pruning.parquet`.
         robustness: The document of the survey, as in `robustness.json`.
     """
-    asked = questions(results, heads, layers=layers, curve=curve, robustness=robustness)
+    return found_among(questions(results, heads, layers=layers, curve=curve, robustness=robustness))
+
+
+def found_among(asked: Sequence[Finding]) -> list[dict[str, Any]]:
+    """What `results.json` says of the questions that have an answer."""
     return [asdict(finding) for finding in answered(asked)]
 
 

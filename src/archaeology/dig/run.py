@@ -25,11 +25,12 @@ from archaeology.dig.ablation import ablations
 from archaeology.dig.assemble import head_table, image_table, metric_table, verdict
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
-from archaeology.dig.findings import findings, headline
+from archaeology.dig.findings import found_among, headline, questions
 from archaeology.dig.judging import judge_methods
 from archaeology.dig.labels import match_classes
 from archaeology.dig.maps import draw_maps
 from archaeology.dig.parts import Parts
+from archaeology.dig.results import marked
 from archaeology.dig.robustness import survey_both
 from archaeology.dig.survey import Images, predict, specialization
 from archaeology.specimens.load import load
@@ -246,8 +247,9 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "not_attacked": broken.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
-        said = findings(results, heads, layers=ablated.layers, curve=curve, robustness=broken.document)
-        results = {"headline": headline(results), **results, "findings": said}
+        asked = questions(results, heads, layers=ablated.layers, curve=curve, robustness=broken.document)
+        results |= {"num_questions": len(asked), "findings": found_among(asked)}
+        results = marked({"headline": headline(results), **results})
         write_table(site.folder / "images.parquet", rows)
         write_table(site.folder / "heads.parquet", heads)
         write_table(site.folder / "layers.parquet", ablated.layers)

@@ -12,6 +12,7 @@ from archaeology.explain.method import title_of
 from archaeology.figures.terms import method_term
 from archaeology.figures.words import number
 from archaeology.report.pictures import ATTENTION_UNIT, Scale, attention_scale, heat_uri, shared_scale
+from archaeology.report.reading import look, meetings, reading, spread
 from archaeology.report.shown import FAILURES, ShownImage
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -76,6 +77,7 @@ class Pair:
     image: ShownImage
     vit: HeatMap
     cnn: HeatMap
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,15 @@ def pairs(run: RunDirectory, images: dict[int, ShownImage]) -> Pairs:
     place = {int(row): at for at, row in enumerate(np.asarray(run.specimens["image_index"]))}
     at = [place[row] for row in chosen]
     (vit_maps, vit), (cnn_maps, cnn) = (_shown(run, model, at) for model in ("vit", "cnn"))
+    met = meetings(*([spread(maps[spot]) for spot in at] for maps in (vit_maps, cnn_maps)))
     made = [
-        Pair(images[row], _heat_map(vit_maps[spot], vit), _heat_map(cnn_maps[spot], cnn))
-        for row, spot in zip(chosen, at, strict=True)
+        Pair(
+            images[row],
+            _heat_map(vit_maps[spot], vit),
+            _heat_map(cnn_maps[spot], cnn),
+            reading(images[row], look(vit_maps[spot]), look(cnn_maps[spot]), meeting),
+        )
+        for row, spot, meeting in zip(chosen, at, met, strict=True)
     ]
     made.sort(key=lambda pair: (-pair.image.severity, pair.image.row))
     occurring = Counter(pair.image.outcome for pair in made)

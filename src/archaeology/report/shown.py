@@ -28,6 +28,7 @@ class Answer:
     name: str
     confidence: str
     is_right: bool | None
+    probability: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def _shown(row: int, fact: dict[str, Any], photo: str) -> ShownImage:
 
 def _answer(fact: dict[str, Any], model: str) -> Answer:
     name = _class_name(fact[f"{model}_prediction_name"], fact[f"{model}_prediction"])
-    return Answer(name or "unknown", percent(fact[f"{model}_confidence"], 0), fact[f"{model}_correct"])
+    sure = float(fact[f"{model}_confidence"])
+    return Answer(name or "unknown", percent(sure, 0), fact[f"{model}_correct"], sure)
 
 
 def _class_name(name: str | None, index: int | None) -> str | None:

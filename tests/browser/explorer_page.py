@@ -9,7 +9,7 @@ from archaeology.explorer.pack import Plain, SquareRoot, pack
 
 LABELS = ("local", "broad", "edge-driven", "object", "sink", "mixed")
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Explorer</title><link rel="stylesheet" href="explorer.css"><style>
+<title>Explorer</title><link rel="icon" href="data:,"><style>
 body { margin: 0; padding: clamp(.6rem, 2vw, 2rem); background: #fefefd; }
 @media (prefers-color-scheme: dark) { body { background: #16181b; color: #e6e4df } }
 </style></head><body><main><h1 style="font: 600 1.1rem serif; margin: 0 0 1rem">Explorer</h1><div id="here"></div></main>
@@ -185,8 +185,10 @@ def subjects() -> list[dict]:
 
 def write_page(folder: Path, static: Path) -> None:
     """The modules, the subjects and `index.html`."""
-    for path in [*static.glob("*.js"), *static.glob("*.css")]:
+    for path in static.glob("*.js"):
         (folder / path.name).write_bytes(path.read_bytes())
+    sheet = json.dumps((static / "explorer.css").read_text(encoding="utf-8"))
+    (folder / "style.js").write_text(f"export const STYLE = {sheet};\n", encoding="utf-8")  # as the bundle does
     listed = []
     for one in subjects():
         (folder / f"{one['id']}.aax").write_bytes(pack(one))

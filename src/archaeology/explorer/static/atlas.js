@@ -12,6 +12,8 @@ import { ofHead, placeIn } from "./attention.js";
 import { usableRange, rangeOf } from "./shown.js";
 
 const LARGEST_CELL = 28;
+/** A grey of little opacity, for patches that cannot be looked at: red, green, blue and opacity as one number. */
+const UNSEEN = 0x40808080;
 
 /** Sizes of the atlas in its own pixels. @param {import("./attention.js").Attention} attention */
 export function atlasLayout(attention) {
@@ -52,8 +54,8 @@ export class Atlas {
     this.headNames = make("div", { className: "aa-head-names", "aria-hidden": "true" });
     this.layerNames = make("div", { className: "aa-layer-names", "aria-hidden": "true" });
     this.caption = make("p", { className: "aa-caption" });
-    this.title = make("p", { className: "aa-small-title" });
-    this.element = make("section", { className: "aa-atlas", "aria-label": "Atlas" }, this.title,
+    this.who = make("p", { className: "aa-small aa-who" });
+    this.element = make("section", { className: "aa-atlas", "aria-label": "Atlas" }, make("p", { className: "aa-small-title", textContent: "Every layer and head" }), this.who,
       make("div", { className: "aa-atlas-frame" }, this.headNames, this.layerNames, this.grid), this.caption);
   }
 
@@ -78,6 +80,7 @@ export class Atlas {
   draw(looks, view, high, who) {
     const { layout, words } = this, table = tableOf(view.colours, false);
     words.fill(0);
+    this.attention.layers.forEach((layer, index) => this.blank(layer, index));
     looks?.forEach((look, layer) => {
       const patches = look.rows * look.columns, source = this.sources[layer], top = layer * layout.pitchY;
       const shared = high / look.keys;
@@ -94,7 +97,15 @@ export class Atlas {
     });
     this.canvas.getContext("2d").putImageData(this.pixels, 0, 0);
     this.mark(this.chosen, view.layer, view.head);
-    write(this.title, `All ${this.attention.layers.length} layers${this.attention.numHeads > 1 ? ` and ${this.attention.numHeads} heads` : ""}, ${who}`);
+    write(this.who, who);
+  }
+
+  /** The quiet ground of a layer's cells. */
+  blank(layer, index) {
+    const { layout } = this;
+    for (let head = layout.lead ? -1 : 0; head < layer.heads; head++) {
+      for (let row = 0; row < layout.rows; row++) this.words.fill(UNSEEN, (index * layout.pitchY + row) * layout.width + leftOf(layout, head), (index * layout.pitchY + row) * layout.width + leftOf(layout, head) + layout.columns);
+    }
   }
 
   /** Bytes to paint into, kept from one draw to the next. */
@@ -113,7 +124,7 @@ export class Atlas {
     const { rows, columns, width } = this.layout;
     for (let row = 0, from = 0; row < rows; row++) {
       const start = (top + row) * width + left;
-      for (let column = 0; column < columns; column++, from++) this.words[start + column] = painted[first + source[from]];
+      for (let column = 0; column < columns; column++, from++) this.words[start + column] = painted[first + source[from]] || UNSEEN;
     }
   }
 
@@ -151,7 +162,7 @@ export class Atlas {
 
   leave() {
     this.pointed.hidden = true;
-    write(this.caption, "Click a map to see it large.");
+    write(this.caption, "Rows are layers, columns are heads. Click a map to see it large.");
   }
 
   click(event) {

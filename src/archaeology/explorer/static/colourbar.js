@@ -2,6 +2,7 @@
 
 import { make, write } from "./dom.js";
 import { barColours, canvasOf } from "./ink.js";
+import { SHARE } from "./shown.js";
 import { numberWords } from "./words.js";
 
 /** The numbers under a bar: both ends and the middle (zero where values are signed), with what lies beyond. */
@@ -33,7 +34,8 @@ export class ColourBar {
     this.drawn = key;
     this.ramp.getContext("2d").putImageData(new ImageData(barColours(shown, view.colours, view.mix), 256, 1), 0, 0);
     barTicks(shown).forEach(([, text], index) => write(this.ticks.children[index], text));
-    write(this.unit, `${shown.unit}${view.scale === "shared" && shown.hasShared ? "" : ", scale of this map alone"}`);
+    const unit = shown.unit === SHARE ? `${SHARE} (1: as if all counted alike)` : shown.unit || "in the method\u2019s own unit";
+    write(this.unit, `${unit}${view.scale === "shared" && shown.hasShared ? "" : "; scale of this map alone"}`);
   }
 
   /** Where a value stands; nothing for NaN. @param {import("./shown.js").Shown} shown @param {number} value @param {string} words */

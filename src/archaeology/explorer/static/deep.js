@@ -1,9 +1,10 @@
 /** The same heads in three dimensions: what the 3D view is told about the present view. */
 
+import { ColourBar } from "./colourbar.js";
 import { MAPS } from "./colours.js";
+import { SHARE, rangeOf, usableRange } from "./shown.js";
 import { mount3d } from "./view3d.js";
 import { ofHead } from "./attention.js";
-import { rangeOf, usableRange } from "./shown.js";
 
 /** Tiles of every head for one query, on the scale of the flat view. @param {object} model @param {object} view @param {(layer: number, head: number) => string} name */
 export function tilesOf(model, view, name) {
@@ -30,11 +31,19 @@ export class Deep {
     if (this.made?.subject !== subject) {
       this.close();
       this.element.hidden = false;
-      this.made = { subject, view: mount3d(this.element, subject, { select: this.select }) };
+      this.made = { subject, view: mount3d(this.element, subject, { select: this.select }), bar: new ColourBar() };
+      this.element.append(this.made.bar.element);
     }
+    this.drawBar(model, view);
     const { rows, columns, prefix, words } = model.attention, place = view.query - prefix.length;
     const query = words || place < 0 || view.query < 0 ? null : { row: Math.floor(place / columns), column: place % columns, rows, columns };
     this.made.view.draw({ tiles: tilesOf(model, view, name), map: MAPS[view.colours], selected: { layer: view.layer, head: view.head < 0 ? null : view.head }, query });
+  }
+
+  /** What the colours mean; where each tile has a scale of its own only the ends can be named. */
+  drawBar(model, view) {
+    const isShared = view.scale === "shared", high = isShared ? model.attention.high : 1;
+    this.made.bar.set({ state: "drawn", low: 0, high, own: [0, isShared ? high * 1.01 : 1], unit: isShared ? SHARE : "of each map\u2019s largest value", isSigned: false, hasShared: isShared }, { ...view, mix: 100 });
   }
 
   close() {

@@ -91,7 +91,7 @@ class Explorer {
     this.status = make("p", { className: "aa-status", role: "status", textContent: "Opening the image\u2026" });
     this.subjects = this.source.subjects.length > 1 && this.allowed.includes("subjects") ? new Subjects(this.source.subjects, (id) => this.open(id)) : null;
     this.aside = make("div", { className: "aa-aside" }, this.atlas.element, this.facts.element);
-    this.body = make("div", { className: "aa-body", hidden: true }, make("div", { className: "aa-main" }, this.stage, deep, this.hint, this.controls.element), this.aside);
+    this.body = make("div", { className: "aa-body", hidden: true }, make("div", { className: "aa-guide" }, this.controls.element, this.hint), make("div", { className: "aa-main" }, this.stage, deep), this.aside);
     this.root = make("div", { className: "aa-explorer" }, ...(this.subjects ? [this.subjects.element] : []),
       make("div", { className: "aa-head" }, this.title, this.note), this.status, this.body, this.tools.element, this.table, this.live);
     this.tools.element.hidden = true;
@@ -153,7 +153,7 @@ class Explorer {
     this.panels = this.subject.models.map((model) => new Panel(model, this.subject.image, acts));
     this.panels.forEach((panel) => { panel.mode.element.hidden = !this.allowed.includes("modes"); });
     this.stage.replaceChildren(...this.panels.map((panel) => panel.element));
-    this.stage.dataset.count = this.panels.length;
+    this.body.dataset.panels = String(this.panels.length);
     this.aside.hidden = this.controls.element.hidden = !this.model;
     this.root.classList.toggle("aa-alone", !this.model);
     this.atlasOf = null;

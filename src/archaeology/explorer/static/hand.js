@@ -148,6 +148,7 @@ export function hintWords(explorer) {
   const { model, view } = explorer;
   if (!model) return "Point at the image to read its values.";
   const attention = model.attention, isPays = view.direction === "pays";
+  if (view.dimension === "3d") return "Drag to turn, click a map to choose its layer and head.";
   if (explorer.hand.isCovering) return "Draw over patches to cover them; draw again to uncover.";
   if (view.modes[model.key] !== "raw") return "Point at the image to read its values. Choose a layer or a head to see its attention.";
   if (!explorer.canChoose) return "Of this image only the attention of what the model reads its answer from is stored. Point at it to read values.";

@@ -9,7 +9,7 @@ export function tableOf(colours, isSigned) {
 
 /** How opaque the map is at its lowest and at its highest colour; mix goes from 0 (photo) to 100 (map). @returns {[number, number]} */
 export function opacities(mix) {
-  return [Math.max(0, mix / 50 - 1), Math.min(1, mix / 60)];
+  return [Math.max(0, mix / 50 - 1), Math.min(1, mix / 55)];
 }
 
 /** RGBA of a map over a photo: what is low lets the photo through. @param {import("./shown.js").Shown} shown @returns {Uint8ClampedArray} */
@@ -18,7 +18,7 @@ export function paintOver(shown, colours, mix) {
   const [least, most] = opacities(mix);
   for (let i = 0; i < shown.values.length; i++) {
     if (rgba[4 * i + 3] === 0) continue;
-    rgba[4 * i + 3] = 255 * (least + (most - least) * strength(shown, shown.values[i]));
+    rgba[4 * i + 3] = 255 * (least + (most - least) * strength(shown, shown.values[i]) ** 0.6);
   }
   return rgba;
 }
@@ -42,7 +42,7 @@ export function photosOf(image) {
   const plain = new ImageData(image.width, image.height), grey = new ImageData(image.width, image.height);
   for (let i = 0, from = 0; i < image.width * image.height; i++, from += 3) {
     const [red, green, blue] = image.pixels.subarray(from, from + 3);
-    const light = 0.74 * (0.2126 * red + 0.7152 * green + 0.0722 * blue);
+    const light = 0.88 * (0.2126 * red + 0.7152 * green + 0.0722 * blue);
     plain.data.set([red, green, blue, 255], 4 * i);
     grey.data.set([light, light, light, 255], 4 * i);
   }
@@ -135,7 +135,7 @@ export function barColours(shown, colours, mix) {
   const rgba = paintOver({ ...shown, values }, colours, mix);
   for (let i = 0; i < 256; i++) {
     const opacity = rgba[4 * i + 3] / 255;
-    for (let channel = 0; channel < 3; channel++) rgba[4 * i + channel] = opacity * rgba[4 * i + channel] + (1 - opacity) * 88;
+    for (let channel = 0; channel < 3; channel++) rgba[4 * i + channel] = opacity * rgba[4 * i + channel] + (1 - opacity) * 104;
     rgba[4 * i + 3] = 255;
   }
   return rgba;

@@ -80,11 +80,11 @@ export class Panel {
     const attention = this.model.attention, isRaw = view.modes[this.model.key] === "raw" && attention;
     this.drawCanvas(shown, view, photos, marks, isRaw);
     this.message.hidden = shown.state === "drawn";
-    write(this.message, shown.state === "drawn" ? "" : shown.caption);
+    write(this.message, shown.state === "drawn" ? "" : shown.message);
     this.bar.set(shown, view);
     this.point(marks.pointer);
     this.mode.select.value = view.modes[this.model.key];
-    write(this.caption, shown.caption);
+    write(this.caption, shown.state === "drawn" ? shown.caption : shown.title);
     const map = isRaw ? null : this.model.maps.find((one) => one.method === view.modes[this.model.key]);
     write(this.formula, map?.formula ?? "");
     this.formula.hidden = !map?.formula;
@@ -117,6 +117,7 @@ export class Panel {
       if (!level) return;
       level.hidden = share === undefined;
       write(level, share === undefined ? "" : percentWords(share));
+      button.title = share === undefined ? "" : `Has ${percentWords(share)} of this attention; click to look from here`;
       button.style.setProperty("--share", share === undefined ? 0 : Math.min(1, share));
     });
   }

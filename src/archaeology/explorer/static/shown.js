@@ -12,7 +12,7 @@ export const SHARE = "\u00d7 an even share";
  * @property {number} low Where the colours begin. @property {number} high Where they end. @property {string} unit
  * @property {boolean} isSigned @property {boolean} isPart Whether patches without a number lie outside of a window.
  * @property {Float32Array|null} rest Shares of prefix tokens. @property {number} keys
- * @property {"drawn"|"empty"|"missing"|"waiting"|"unseen"|"out"} state @property {string} title @property {string} caption
+ * @property {"drawn"|"empty"|"missing"|"waiting"|"unseen"|"out"} state @property {string} title @property {string} caption @property {string} [message] Why nothing is drawn.
  * @property {boolean} hasShared Whether a range over more than this map is known. @property {[number, number]} own Its own range.
  */
 
@@ -63,7 +63,7 @@ function shownAttention(model, view, isWaiting) {
 /** @returns {Shown} */
 function shownMap(model, map, view) {
   const own = map.values ? rangeOf(map.values) : null, state = map.state === "drawn" && !own ? "empty" : map.state;
-  if (state !== "drawn") return { ...nothing(state, map.title), caption: `${map.title}. ${stateWords(state)}` };
+  if (state !== "drawn") return { ...nothing(state, map.title), caption: `${map.title}. ${stateWords(state)}`, message: stateWords(state) };
   const [low, high] = usableRange(view.scale === "shared" && map.shared ? map.shared : own, map.is_signed);
   return {
     values: map.values, rows: map.rows, columns: map.columns, low, high, unit: unitWords(map.unit), isSigned: map.is_signed, isPart: false,
@@ -75,7 +75,7 @@ function shownMap(model, map, view) {
 function nothing(state, title) {
   return {
     values: new Float32Array(0), rows: 0, columns: 0, low: 0, high: 1, unit: "", isSigned: false, isPart: false, rest: null, keys: 0,
-    state, title, caption: `${title}. ${stateWords(state)}`, hasShared: false, own: [0, 1],
+    state, title, caption: `${title}. ${stateWords(state)}`, message: stateWords(state), hasShared: false, own: [0, 1],
   };
 }
 

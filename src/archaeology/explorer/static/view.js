@@ -4,7 +4,7 @@ import { placeIn } from "./attention.js";
 
 /** @returns {import("./state.js").ViewState} */
 export function startView() {
-  return { id: "", model: undefined, layer: undefined, head: -1, query: null, direction: "pays", modes: {}, colours: "viridis", scale: "shared", mix: 60, dimension: "2d" };
+  return { id: "", model: undefined, layer: undefined, head: -1, query: null, direction: "pays", modes: {}, colours: "viridis", scale: "shared", mix: 50, dimension: "2d" };
 }
 
 /** The view as near to the wish as the subject allows. @param {object} view @param {object} subject @param {string[]} colours Names of maps. */

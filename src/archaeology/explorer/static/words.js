@@ -13,7 +13,7 @@ export function numberWords(value) {
 export function percentWords(share) {
   if (!Number.isFinite(share)) return "none";
   const percent = 100 * share;
-  return `${percent > 0 && percent < 0.01 ? "under 0.01" : percent.toFixed(percent >= 9.95 || percent === 0 ? 0 : percent >= 0.995 ? 1 : 2)} %`;
+  return `${percent > 0 && percent < 0.01 ? "under 0.01" : percent.toFixed(percent >= 9.95 || percent === 0 ? 0 : percent >= 0.995 ? 1 : 2)}\u00a0%`;
 }
 
 /** How a unit is written, whoever wrote it. @param {string|null|undefined} unit @returns {string} */
@@ -63,7 +63,7 @@ export function answerWords(model) {
 export function effectWords(effect) {
   if (!effect || !Number.isFinite(effect.value)) return "What happens without this head was not measured.";
   const points = (value) => numberWords(Math.round(1e4 * value) / 100), isSure = effect.low > 0 || effect.high < 0;
-  const about = [Number.isFinite(effect.low) ? `95 % interval ${points(effect.low)} to ${points(effect.high)}` : "", effect.n ? `n = ${effect.n.toLocaleString("en")}` : ""].filter(Boolean).join(", ");
+  const about = [Number.isFinite(effect.low) ? `95\u00a0% interval ${points(effect.low)} to ${points(effect.high)}` : "", effect.n ? `n = ${effect.n.toLocaleString("en")}` : ""].filter(Boolean).join(", ");
   const change = points(effect.value) === "0" ? "stays the same" : `${effect.value > 0 ? "falls" : "rises"} by ${points(Math.abs(effect.value))} points`;
   return `Without this head accuracy ${change}${about ? ` (drop: ${about})` : ""}${Number.isFinite(effect.low) && !isSure ? "; that could be chance" : ""}.`;
 }

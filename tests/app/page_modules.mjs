@@ -96,7 +96,7 @@ test("a budget is counted in 255ths where colours are, and kept within reason", 
   assert.equal(epsilonOf(4, "linf"), 4 / 255);
   assert.equal(epsilonOf(999, "linf"), 32 / 255);
   assert.equal(epsilonOf(0.5, "l2"), 0.5);
-  assert.ok(budgetOf("l2").high <= 1 || budgetOf("l2").scale <= 1);
+  assert.equal(budgetOf("another").unit, "");
 });
 
 test("models with attention sit left, methods are only those offered", () => {
@@ -186,8 +186,10 @@ test("numbers and answers in words", () => {
 });
 
 test("an attack says how far it is and what came of it", () => {
-  assert.match(stepWords({ step: 3, steps: 20, prediction: "cat", probability: 0.5 }), /^Step 3 of 20\. The model says cat \(50\.0.%\)\.$/);
+  assert.match(stepWords({ step: 3, steps: 20, prediction: "cat", confidence: 0.5 }), /^Step 3 of 20\. The model says cat \(50\.0.%\)\.$/);
   assert.equal(stepWords({ step: 3, steps: 20 }), "Step 3 of 20.");
-  assert.match(outcomeWords({ name: "cat" }, { name: "dog", confidence: 0.6 }, "ViT"), /^Fooled: the ViT now says dog .* not cat\.$/);
-  assert.match(outcomeWords({ name: "cat" }, { name: "cat", confidence: 0.6 }, "ViT"), /^Not fooled/);
+  const done = (name, more = {}) => outcomeWords({ before: { name: "cat" }, after: { name, confidence: 0.6 }, ...more }, "ViT");
+  assert.match(done("dog"), /^Fooled: the ViT now says dog .* not cat\.$/);
+  assert.match(done("cat"), /^Not fooled/);
+  assert.match(done("dog", { success: true, success_8bit: false }), /^Fooled only in theory: the ViT says dog, .* says cat again\.$/);
 });

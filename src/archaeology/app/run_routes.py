@@ -1,9 +1,11 @@
 """The images of the run."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from archaeology.app.answering import container, in_thread, service_of
+from archaeology.app.answering import container, service_of
 from archaeology.app.refusal import Refusal
 from archaeology.app.run import Run
 
@@ -28,14 +30,14 @@ def listed(request: Request) -> Response:
     return JSONResponse(run_of(request).subjects)
 
 
-@router.get("/run/subjects/{name}")
-async def subject(request: Request, name: str) -> Response:
-    """One image with everything the run knows of it."""
-    return await container(await in_thread(run_of(request).packed, name))
-
-
-@router.get("/run/subjects/{name}/thumbnail.png")
+@router.get("/run/subjects/{name:path}/thumbnail.png")
 async def thumbnail(request: Request, name: str) -> Response:
     """One image, small."""
-    data = await in_thread(run_of(request).thumbnail, name)
+    data = await asyncio.to_thread(run_of(request).thumbnail, name)
     return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+
+
+@router.get("/run/subjects/{name:path}")
+async def subject(request: Request, name: str) -> Response:
+    """One image with everything the run knows of it."""
+    return container(request, await asyncio.to_thread(run_of(request).packed, name))

@@ -14,12 +14,14 @@ export function withHead(off, [layer, head], isOff) {
 
 /**
  * @param {any} bench what the page shows now, see app.js
+ * @param {string[]} [replacements] what a head can be replaced by
  * @returns {{reset: () => void, state: () => Record<string, string>, take: (state: Record<string, string>) => void, onHead: (told: {layer: number, head: number, isOff: boolean}) => void, models: () => void}}
  */
-export function startAblation(bench) {
+export function startAblation(bench, replacements) {
   const grid = one("#heads-grid"), says = one("#ablation-says"), result = one("#ablation-result"), again = one("#ablation-again");
   const replacement = one("#ablation-replacement"), reset = one("#ablation-reset");
   const running = onlyLast();
+  if (replacements) for (const option of [...replacement.options]) if (!replacements.includes(option.value)) option.remove();
   let off = /** @type {[number, number][]} */ ([]);
   const isOff = (layer, head) => off.some((other) => other[0] === layer && other[1] === head);
   const say = (text, isTrouble = false) => { says.textContent = text; says.classList.toggle("trouble-words", isTrouble); again.hidden = !isTrouble; };
@@ -86,7 +88,7 @@ export function startAblation(bench) {
     reset: () => { running.stop(); off = []; result.replaceChildren(); say(""); offer(); markHeads(); },
     state: () => ({ off: headsWritten(off), by: off.length ? replacement.value : "" }),
     take: (state) => {
-      if (["zero", "mean"].includes(state.by)) replacement.value = state.by;
+      if ([...replacement.options].some(({ value }) => value === state.by)) replacement.value = state.by;
       const wanted = headsRead(state.off).filter(([layer, head]) => head < (bench.layers()[layer] ?? 0));
       if (headsWritten(wanted) !== headsWritten(off)) change(wanted);
     },

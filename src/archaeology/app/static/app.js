@@ -5,14 +5,14 @@ import { askBytes, askJson, isStopped } from "./api.js";
 import { startAttack } from "./attack.js";
 import { startChoices } from "./choices.js";
 import { unpacked } from "./container.js";
-import { afterPause, make, one, onlyLast } from "./dom.js";
+import { afterPause, one, onlyLast } from "./dom.js";
 import { startGallery } from "./gallery.js";
 import { read, written } from "./link.js";
 import { startOcclusion } from "./occlusion.js";
 import { startTabs } from "./tabs.js";
 import { startUpload } from "./upload.js";
 import { startViewer } from "./viewer.js";
-import { percent, verdict } from "./words.js";
+import { verdict } from "./words.js";
 
 /** @typedef {{kind: "run"|"upload", id: string, title: string}} Chosen */
 
@@ -77,7 +77,7 @@ function furnish(setup, dug) {
     imageId: (signal, onWait) => serverId(chosen, signal, onWait),
   };
   const attack = startAttack(setup.attacks ?? [], bench);
-  const ablation = startAblation(bench);
+  const ablation = startAblation(bench, setup.replacements);
   const occlusion = startOcclusion(bench);
   const panels = [attack, ablation, occlusion];
   const isLive = setup.models.length > 0;
@@ -103,11 +103,10 @@ function furnish(setup, dug) {
     }
   };
   const loaded = async (next, signal) => {
-    const isDug = next.kind === "run" && (!isTouched || !isLive);
-    const path = isDug ? `api/run/subjects/${encodeURIComponent(next.id)}`
-      : `api/images/${encodeURIComponent(await serverId(next, signal, busyWords))}/subject?${choices.query()}`;
-    const buffer = await askBytes(path, { signal, onWait: busyWords });
-    const rows = isLive ? (model, query) => `api/images/${encodeURIComponent(next.serverId ?? next.id)}/rows?${new URLSearchParams({ model, query })}` : null;
+    const dugBytes = next.kind === "run" && (!isTouched || !isLive) ? await askBytes(`api/run/subjects/${encodeURIComponent(next.id)}`, { signal, onWait: busyWords }) : null;
+    const isEnough = dugBytes && (!isLive || unpacked(dugBytes).about.models.length > 0);
+    const buffer = isEnough ? dugBytes : await askBytes(`api/images/${encodeURIComponent(await serverId(next, signal, busyWords))}/subject?${choices.query()}`, { signal, onWait: busyWords });
+    const rows = isLive ? (model, query) => serverId(next).then((id) => askBytes(`api/images/${encodeURIComponent(id)}/rows?${new URLSearchParams({ model, query })}`)) : null;
     return { id: next.id, title: next.title, buffer, unpacked: unpacked(buffer), isLive, rows };
   };
   const furnishBench = async (image, kept) => {
@@ -125,8 +124,9 @@ function furnish(setup, dug) {
   one("#wait-cancel").addEventListener("click", () => { opening.stop(); wait(null); });
   one("#copy").addEventListener("click", async () => {
     keep();
-    one("#copied").textContent = await copied() ? "Copied" : "Copy it from the address bar";
-    setTimeout(() => { one("#copied").textContent = ""; }, 2500);
+    const words = await copied() ? "Copied" : "Copy it from the address bar";
+    one("#copy").textContent = one("#copied").textContent = words;
+    setTimeout(() => { one("#copy").textContent = "Copy link"; one("#copied").textContent = ""; }, 2500);
   });
   const leave = () => {
     opening.stop();
@@ -164,12 +164,8 @@ async function serverId(chosen, signal, onWait) {
 /** @param {any} about */
 function describe(about) {
   const who = (model) => (model.kind === "cnn" ? "CNN" : "ViT");
-  const answers = about.models.filter((model) => model.answer).map((model) => ({ who: who(model), name: model.answer.name, confidence: model.answer.confidence, isRight: model.answer.is_right }));
+  const answers = about.models.filter((model) => model.answer).map((model) => ({ who: who(model), name: model.answer.name }));
   one("#verdict").textContent = verdict(about.label, answers) || about.title;
-  const mark = (isRight) => (isRight === null || isRight === undefined ? "" : isRight ? ", right" : ", wrong");
-  one("#answers").replaceChildren(...answers.flatMap((answer) => [
-    make("b", { class: answer.who.toLowerCase(), text: answer.who }), ` ${percent(answer.confidence)} sure`,
-    make("span", { class: answer.isRight ? "right" : "wrong", text: mark(answer.isRight) }), " \u2003"]));
   document.title = `${one("#verdict").textContent} \u00b7 Attention Archaeology`;
 }
 

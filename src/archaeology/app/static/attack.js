@@ -2,7 +2,7 @@
 
 import { ask, askBytes, askJson, eventsOf, isStopped } from "./api.js";
 import { budgetOf, budgetWords, epsilonOf, normName } from "./budgets.js";
-import { draw, perturbation, unpacked } from "./container.js";
+import { draw, perturbation, signedMap, unpacked } from "./container.js";
 import { make, one, onlyLast } from "./dom.js";
 import { drawSparkline } from "./sparkline.js";
 import { number, percent } from "./words.js";
@@ -10,16 +10,19 @@ import { number, percent } from "./words.js";
 /** @typedef {{name: string, title: string, norms: string[], bounded: boolean}} Attack */
 
 const USUAL = "pgd";
+const STEPS = { square: 500 };  // it asks without gradients, so it needs more questions
+const ONE_STEP = ["fgsm"];
 
 /** What one step of an attack says. @param {any} step @returns {string} */
-export function stepWords({ step, steps, prediction, probability }) {
-  const answer = typeof prediction === "string" ? ` The model says ${prediction} (${percent(probability)}).` : "";
+export function stepWords({ step, steps, prediction, confidence }) {
+  const answer = typeof prediction === "string" ? ` The model says ${prediction} (${percent(confidence)}).` : "";
   return `Step ${step} of ${steps}.${answer}`;
 }
 
-/** What came of an attack, from the answer before and after. @param {{name: string}|null} before @param {{name: string, confidence: number}|null} after @param {string} who @returns {string} */
-export function outcomeWords(before, after, who) {
+/** What came of an attack. @param {any} done as the server's last event says @param {string} who @returns {string} */
+export function outcomeWords({ before, after, success, success_8bit: inAFile }, who) {
   if (!before || !after) return "The attack is done.";
+  if (success && inAFile === false) return `Fooled only in theory: the ${who} says ${after.name}, but once the picture is rounded to 8 bits it says ${before.name} again.`;
   if (before.name !== after.name) return `Fooled: the ${who} now says ${after.name} (${percent(after.confidence)}), not ${before.name}.`;
   return `Not fooled: the ${who} still says ${after.name} (${percent(after.confidence)}). A larger budget or more steps may change that.`;
 }
@@ -56,6 +59,7 @@ export function startAttack(attacks, bench) {
     if (norms.includes(kept)) parts.norm.value = kept;
     one("#attack-budget-field").hidden = !bounded;
     one("#attack-unbounded").hidden = bounded;
+    parts.steps.closest("label").hidden = ONE_STEP.includes(parts.kind.value);
     offerBudget();
   };
   const offerModels = () => {
@@ -63,7 +67,11 @@ export function startAttack(attacks, bench) {
     parts.model.replaceChildren(...bench.models().map(({ key, name, who }) => make("option", { value: key, text: `${who}: ${name}` })));
     if ([...parts.model.options].some(({ value }) => value === kept)) parts.model.value = kept;
   };
-  parts.kind.addEventListener("change", () => { offerNorms(); bench.changed(); });
+  parts.kind.addEventListener("change", () => {
+    offerNorms();
+    parts.steps.value = String(STEPS[parts.kind.value] ?? 20);
+    bench.changed();
+  });
   parts.norm.addEventListener("change", () => { offerBudget(); bench.changed(); });
   parts.budget.addEventListener("input", nameBudget);
   for (const part of [parts.budget, parts.steps, parts.seed, parts.model]) part.addEventListener("change", bench.changed);
@@ -82,7 +90,7 @@ export function startAttack(attacks, bench) {
 
   const run = async () => {
     if (parts.run.hidden || !one("#attack-form").reportValidity()) return;
-    const signal = running.start();
+    const signal = running.start(), json = wish();
     const onWait = (seconds, words) => say(`${words} Trying again in ${Math.ceil(seconds)} s.`);
     let id = null;
     reset(false);
@@ -90,11 +98,11 @@ export function startAttack(attacks, bench) {
     say("Starting\u2026");
     try {
       const image = await bench.imageId(signal, onWait);
-      ({ id } = await askJson(`api/images/${encodeURIComponent(image)}/attacks`, { method: "POST", json: wish(), signal, onWait }));
-      await watch(await ask(`api/attacks/${encodeURIComponent(id)}/events`, { signal, onWait }), parts);
+      ({ id } = await askJson(`api/images/${encodeURIComponent(image)}/attacks`, { method: "POST", json, signal, onWait }));
+      const done = await watch(await ask(`api/attacks/${encodeURIComponent(id)}/events`, { signal, onWait }), parts);
       say("Looking at the attacked image\u2026");
       const buffer = await askBytes(`api/attacks/${encodeURIComponent(id)}/subject?${bench.query()}`, { signal, onWait });
-      show(buffer, bench, wish().model);
+      show(buffer, bench, done, json.model);
     } catch (error) {
       if (!isStopped(error)) say(error.message, true);
       else if (id) ask(`api/attacks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
@@ -131,14 +139,14 @@ function choose(select, value) {
   if ([...select.options].some((option) => option.value === value)) select.value = value;
 }
 
-/** Draws the progress until the attack is done. @param {Response} response @param {Record<string, any>} parts */
+/** Draws the progress until the attack is done. @param {Response} response @param {Record<string, any>} parts @returns {Promise<any>} */
 async function watch(response, parts) {
   const losses = [], odds = [];
   let told = null;
   parts.live.hidden = false;
   for await (const { event, data } of eventsOf(response)) {
     if (event === "failed") throw new Error(data.error);
-    if (event === "done") { tell(parts, losses, odds, data); return; }
+    if (event === "done") { tell(parts, losses, odds, data); return data; }
     if (event !== "progress") continue;
     losses.push(data.loss);
     odds.push(data.probability);
@@ -171,24 +179,23 @@ function budgetDistance(distance, norm) {
   return `${number(distance / scale, unit ? 1 : 2)}${unit}`;
 }
 
-/** @param {ArrayBuffer} buffer @param {any} bench @param {string} key of the attacked model */
-function show(buffer, bench, key) {
+/** @param {ArrayBuffer} buffer @param {any} bench @param {any} done @param {string} key of the attacked model */
+function show(buffer, bench, done, key) {
   const before = bench.subject(), after = unpacked(buffer);
   const { who } = bench.models().find((model) => model.key === key) ?? { who: "model" };
-  const answer = (about) => about.models.find((model) => model.key === key || model.key === who.toLowerCase())?.answer ?? null;
-  one("#attack-says").textContent = outcomeWords(answer(before.about), answer(after.about), who);
+  one("#attack-says").textContent = one("#attack-announce").textContent = outcomeWords(done, who);
   one("#attack-result").hidden = false;
-  const same = before.pixels.rgb.length === after.pixels.rgb.length;
+  const change = before.pixels.width === after.pixels.width && before.pixels.height === after.pixels.height ? perturbation(before.pixels, after.pixels) : signedMap(buffer, "perturbation");
   draw(one("#attack-before"), before.pixels);
   draw(one("#attack-after"), after.pixels);
-  one("#attack-change-figure").hidden = !same;
-  if (same) draw(one("#attack-change"), perturbation(before.pixels, after.pixels));
-  one("#attack-before-says").textContent = said(answer(before.about));
-  one("#attack-after-says").textContent = said(answer(after.about));
+  one("#attack-change-figure").hidden = !change;
+  if (change) draw(one("#attack-change"), change);
+  one("#attack-before-says").textContent = said(done.before);
+  one("#attack-after-says").textContent = said(done.after);
   bench.showAfter(buffer);
 }
 
-/** @param {{name: string, confidence: number}|null} answer @returns {string} */
+/** @param {{name: string, confidence: number}|undefined} answer @returns {string} */
 function said(answer) {
   return answer ? `${answer.name}, ${percent(answer.confidence)}` : "";
 }

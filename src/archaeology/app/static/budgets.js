@@ -5,7 +5,7 @@
 /** @type {Record<string, Budget>} */
 const BUDGETS = {
   linf: { low: 0.5, high: 32, step: 0.5, usual: 4, scale: 1 / 255, unit: "/255", says: "the most any colour value may change" },
-  l2: { low: 0.05, high: 1, step: 0.05, usual: 0.5, scale: 1, unit: "", says: "the length of the whole change, with colours from 0 to 1" },
+  l2: { low: 0.05, high: 5, step: 0.05, usual: 0.5, scale: 1, unit: "", says: "the length of the whole change, with colours from 0 to 1" },
 };
 
 /** @param {string} norm @returns {Budget} */

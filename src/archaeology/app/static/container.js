@@ -4,7 +4,7 @@ const MAGIC = 0x31584141;
 
 /**
  * @param {ArrayBuffer} buffer
- * @returns {{about: any, pixels: {width: number, height: number, rgb: Uint8Array}|null}}
+ * @returns {{about: any, first: number, pixels: {width: number, height: number, rgb: Uint8Array}|null}}
  */
 export function unpacked(buffer) {
   const view = new DataView(buffer);
@@ -13,9 +13,23 @@ export function unpacked(buffer) {
   const about = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
   const first = Math.ceil((8 + length) / 8) * 8;
   const image = about.image;
-  if (!image?.pixels) return { about, pixels: null };
+  if (!image?.pixels) return { about, first, pixels: null };
   const rgb = new Uint8Array(buffer, first + image.pixels.at, image.width * image.height * 3);
-  return { about, pixels: { width: image.width, height: image.height, rgb } };
+  return { about, first, pixels: { width: image.width, height: image.height, rgb } };
+}
+
+/**
+ * A signed map of a subject as a picture, times ten, around middle grey; null where it has none.
+ * @param {ArrayBuffer} buffer @param {string} method @returns {{width: number, height: number, rgb: Uint8Array}|null}
+ */
+export function signedMap(buffer, method) {
+  const { about, first } = unpacked(buffer);
+  const map = about.models.flatMap((model) => model.maps ?? []).find((found) => found.method === method && found.values?.type === "f32");
+  if (!map) return null;
+  const values = new Float32Array(buffer, first + map.values.at, map.rows * map.columns);
+  const rgb = new Uint8Array(values.length * 3);
+  values.forEach((value, i) => rgb.fill(Math.min(255, Math.max(0, Math.round(128 + 2550 * value))), 3 * i, 3 * i + 3));
+  return { width: map.columns, height: map.rows, rgb };
 }
 
 /** @param {{width: number, height: number, rgb: Uint8Array}} pixels @returns {Uint8ClampedArray} */

@@ -35,6 +35,13 @@ export function described(choice) {
   return [choice.title || choice.label || choice.id, outcome(choice)].filter(Boolean).join(": ");
 }
 
+/** Whose colour the dot of an image has: of the model that alone is wrong. @param {Choice} choice @returns {"vit"|"cnn"|"none"|"both"} */
+export function colourOf({ group }) {
+  if (group === "vit-only") return "vit";
+  if (group === "cnn-only") return "cnn";
+  return !group || group === "none" || group === "agree" ? "none" : "both";
+}
+
 /** @param {Choice} choice @returns {string} */
 function outcome({ note, group }) {
   return OUTCOMES[group] ?? note ?? group ?? "";
@@ -74,7 +81,7 @@ function thumbnail(choice, onChoice) {
   picture.addEventListener("load", () => { picture.classList.toggle("pixel-art", picture.naturalWidth < 64); });
   const words = described(choice);
   const button = make("button", { type: "button", class: "thumbnail", "aria-pressed": "false", "aria-label": words, title: words, "data-id": choice.id, tabindex: "-1" },
-    picture, make("span", { class: "dot", "data-group": choice.group ?? "" }));
+    picture, make("span", { class: `dot ${colourOf(choice)}` }));
   button.addEventListener("click", () => onChoice(choice));
   return button;
 }

@@ -1,6 +1,6 @@
 /** The explorer on this page: one image at a time, before and after an attack, in the same view. */
 
-import { address, askBytes } from "./api.js";
+import { address } from "./api.js";
 import { one } from "./dom.js";
 
 /** A view of any image: which one is said by this page's own link. @param {string} view @returns {string} */
@@ -41,7 +41,7 @@ export function startViewer({ onState, onSide, onHead, onPatch }) {
     marks = {};
     sides.hidden = true;
     const source = { subjects: [{ id: next.id, title: next.title }], load: async () => next.buffer };
-    if (next.rows) source.rows = (id, model, query) => askBytes(next.rows(model, query));
+    if (next.rows) source.rows = (id, model, query) => next.rows(model, query);
     handle = mount(place, source, {
       state: view, theme: "auto", controls: ["layers", "heads", "modes", "3d", "save"],
       onState, ...(next.isLive ? { onHead, onPatch } : {}),

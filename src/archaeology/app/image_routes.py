@@ -1,5 +1,6 @@
 """Images of visitors: upload one, and see what models make of it."""
 
+import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
@@ -40,21 +41,21 @@ async def subject(request: Request, name: str) -> Response:
     """Everything the explorer shows of it."""
     service = service_of(request)
     picture = service.picture(visitor_of(request), name)
-    return await container(await subject_of(request, picture))
+    return container(request, await subject_of(request, picture))
 
 
-async def subject_of(request: Request, picture: Picture) -> bytes:
+async def subject_of(request: Request, picture: Picture, change: np.ndarray | None = None) -> bytes:
     """The container of a picture for the models and methods that the request names."""
     service = service_of(request)
     asked = {key: request.query_params[key] for key in ("vit", "cnn") if key in request.query_params}
     specimens = {key: service.specimen(key) for key in asked.values()} if asked else service.models.specimens
     methods = methods_of(request.query_params.get("methods"))
 
-    def see(pictures: list[Picture]) -> list[bytes]:
-        return [one.pack() for one in seeing.subjects(specimens, pictures, methods)]
+    def see(items: list[tuple[Picture, np.ndarray | None]]) -> list[bytes]:
+        return [one.pack() for one in seeing.subjects(specimens, items, methods)]
 
     key = (tuple(specimens), methods, picture.pixels.shape)
-    return await unless_left(request, service.worker.do(see, picture, key))
+    return await unless_left(request, service.worker.do(see, (picture, change), key))
 
 
 def methods_of(text: str | None) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from archaeology.app.decoding import Picture
 from archaeology.app.refusal import not_found
+from archaeology.core.shapes import PixelImage
 from archaeology.dig.directory import RunDirectory
 
 KEPT = 16
@@ -64,6 +66,10 @@ class Run:
         file = BytesIO()
         image.save(file, "PNG")
         return file.getvalue()
+
+    def pixels(self) -> PixelImage:
+        """All images that the run keeps."""
+        return torch.from_numpy(np.asarray(self.directory.specimens["pixels"][:]))
 
     def packed(self, name: str) -> bytes:
         """The container of one of its images.

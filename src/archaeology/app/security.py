@@ -1,7 +1,7 @@
-"""Who may ask what: names of this machine, tokens, origins, sizes of requests, and headers that bind the browser's hands.
+"""Who may ask what: names of this machine, tokens, origins, sizes of requests, and headers that bind the browser.
 
-Everything goes through one guard in front of the app. Nothing of it is left to a page: pages get a policy that lets them
-run no script but the app's own, speak to nobody else, and be shown in no foreign frame.
+Everything goes through one guard in front of the app. Nothing is left to a page: each gets a policy that lets it run no
+script but the app's own, speak to nobody else, and be shown in no foreign frame.
 """
 
 import hmac
@@ -129,7 +129,7 @@ class Guard:
         scope["root_path"] = base
 
     def _check_origin(self, scope: Scope, headers: Headers, path: str) -> None:
-        """Only the app's own pages may ask the API; a program that is no browser says nothing of where it comes from."""
+        """Only the app's own pages may ask the API; a program that is no browser names no page."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         foreign = site not in (None, "same-origin", "none")
         if origin is not None and scope["method"] not in SAFE:

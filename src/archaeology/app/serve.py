@@ -86,8 +86,8 @@ def bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         found.close()
         raise OSError(
-            f"The app cannot listen at {host} port {port} ({error.strerror or error}); is it running already? Use another "
-            "port, such as --port 8001, or --port 0 for any that is free."
+            f"The app cannot listen at {host} port {port} ({error.strerror or error}); is it running already? Use "
+            "another port, such as --port 8001, or --port 0 for any that is free."
         ) from error
     return found
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from archaeology.app import image_routes, pages, run_routes
+from archaeology.app import attack_routes, experiment_routes, image_routes, pages, run_routes
 from archaeology.app.config import AppConfig
 from archaeology.app.refusal import Refusal
 from archaeology.app.security import Guard, refused
@@ -44,8 +44,8 @@ def create_app(config: AppConfig, service: Service | None = None) -> FastAPI:
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     app.include_router(pages.router)
-    app.include_router(run_routes.router, prefix="/api")
-    app.include_router(image_routes.router, prefix="/api")
+    for routes in (run_routes, image_routes, experiment_routes, attack_routes):
+        app.include_router(routes.router, prefix="/api")
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(Guard, config=config, visitors=service.visitors)

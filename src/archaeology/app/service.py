@@ -4,6 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from archaeology.app.ablation import Means
+from archaeology.app.attacks import Attack
 from archaeology.app.config import AppConfig
 from archaeology.app.decoding import Decoders, Picture
 from archaeology.app.models import Models, loaded
@@ -26,7 +28,9 @@ class Service:
         models: That are asked.
         run: Whose images are shown; None where there is none.
         visitors: Knows cookies.
+        means: Of heads over the run's images.
         images: Of visitors.
+        attacks: Of visitors.
         decoders: Make pictures of files.
         worker: Runs models.
         leaving: Set when the server is about to stop, so that streams end.
@@ -36,7 +40,9 @@ class Service:
     models: Models
     run: Run | None
     visitors: Visitors
+    means: Means
     images: Shelf[Picture]
+    attacks: Shelf[Attack]
     decoders: Decoders
     worker: Worker
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,12 +57,15 @@ class Service:
         """
         directory = None if config.run is None else RunDirectory(config.run)
         limits = config.limits
+        run = None if directory is None else Run(directory)
         return cls(
             config,
             loaded(config, directory),
-            None if directory is None else Run(directory),
+            run,
             Visitors(),
-            Shelf(limits.images, limits.memory, limits.idle),
+            Means(None if run is None else run.pixels()),
+            Shelf(limits.images, limits.memory // 2, limits.idle),
+            Shelf(limits.images, limits.memory // 2, limits.idle, dropped=lambda attack: attack.stop.set()),
             Decoders(limits),
             Worker(limits.waiting, limits.seconds, config.threads),
         )
@@ -97,6 +106,7 @@ class Service:
         """Let streams end: the server is about to stop."""
         self.leaving.set()
         self.worker.stopping.set()
+        self.attacks.clear()
 
     async def stop(self) -> None:
         """End everything that was started, and forget everything."""
@@ -104,3 +114,4 @@ class Service:
         await asyncio.to_thread(self.worker.stop)
         await self.decoders.stop()
         self.images.clear()
+        self.attacks.clear()

@@ -89,6 +89,10 @@ class Shelf(Generic[Thing]):
         self._kept.move_to_end(name)
         return kept.thing
 
+    def of(self, owner: str) -> list[Thing]:
+        """All things of one owner."""
+        return [kept.thing for kept in self._kept.values() if kept.owner == owner]
+
     def forget_idle(self) -> None:
         """Drop what nobody has asked for in a long time."""
         long_ago = self.clock() - self.idle

@@ -148,6 +148,6 @@ def checked_image(fields: dict[str, bytes]) -> bytes:
     if kind_of(data) is None:
         raise Refusal(
             415,
-            f"An image must be a {KINDS} file, but the first bytes of this one are of none of them, whatever it is called.",
+            f"An image must be a {KINDS} file, but this one is none of them, whatever it is called.",
         )
     return data

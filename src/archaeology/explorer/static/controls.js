@@ -22,9 +22,10 @@ export class HeadControls {
     this.layer = makeSlider("Layer", { min: 1, step: 1 }, (value) => change({ layer: value - 1 }));
     this.head = makeSelect("Head", (value) => change({ head: Number(value) }));
     this.model = makeSelect("Atlas of", (value) => change({ model: value }));
-    this.direction = makeSwitch("Direction of attention", [["pays", "Pays", "Where the chosen patch looks: a row of the pattern"], ["receives", "Receives", "Who looks at the chosen patch: a column of the pattern"]], (value) => change({ direction: value }));
+    this.direction = makeSwitch("Direction of attention", [["pays", "it pays", "Where the chosen patch looks: a row of the pattern"], ["receives", "it receives", "Who looks at the chosen patch: a column of the pattern"]], (value) => change({ direction: value }));
+    this.turn = make("span", { className: "aa-group" }, make("span", { className: "aa-small", textContent: "Attention" }), this.direction.element);
     this.element = make("div", { className: "aa-controls", role: "group", "aria-label": "Layer and head" },
-      make("span", { className: "aa-layer" }, this.layer.element, this.play), this.head.element, this.direction.element, this.model.element);
+      make("span", { className: "aa-layer" }, this.layer.element, this.play), this.head.element, this.turn, this.model.element);
   }
 
   /** @param {object} view @param {object} model @param {object[]} models With attention. @param {boolean} canReceive @param {string[]} allowed */
@@ -41,7 +42,7 @@ export class HeadControls {
     this.model.select.value = view.model;
     this.model.element.hidden = models.length < 2;
     this.direction.set(view.direction);
-    this.direction.element.hidden = attention.kind === "cross";
+    this.turn.hidden = attention.kind === "cross";
     this.direction.buttons[1].disabled = !canReceive;
     this.layer.element.hidden = !allowed.includes("layers") || attention.layers.length < 2;
     this.play.hidden = this.layer.element.hidden;

@@ -20,5 +20,6 @@ export function actionOf(key, where) {
     return { ArrowLeft: { act: "head", by: -1 }, ArrowRight: { act: "head", by: 1 }, ArrowUp: { act: "layer", by: -1 }, ArrowDown: { act: "layer", by: 1 } }[key] ?? null;
   }
   const plain = { "[": { act: "layer", by: -1 }, "]": { act: "layer", by: 1 }, PageUp: { act: "layer", by: -1 }, PageDown: { act: "layer", by: 1 }, ",": { act: "head", by: -1 }, ".": { act: "head", by: 1 }, m: { act: "mean" }, r: { act: "turn" }, c: { act: "readout" }, p: { act: "play" }, Escape: { act: "release" }, Enter: { act: "keep" }, " ": { act: "keep" }, Home: { act: "first" }, End: { act: "last" } };
-  return plain[key.length === 1 ? key.toLowerCase() : key] ?? null;
+  const name = key.length === 1 ? key.toLowerCase() : key;
+  return Object.hasOwn(plain, name) ? plain[name] : null;
 }

@@ -190,6 +190,7 @@ test("an attack says how far it is and what came of it", () => {
   assert.equal(stepWords({ step: 3, steps: 20 }), "Step 3 of 20.");
   const done = (name, more = {}) => outcomeWords({ before: { name: "cat" }, after: { name, confidence: 0.6 }, ...more }, "ViT");
   assert.match(done("dog"), /^Fooled: the ViT now says dog .* not cat\.$/);
+  assert.match(outcomeWords({ before: { name: "cat" }, after: { name: "dog", confidence: 0.6 } }, "ViT", "dog"), /^Put right: the ViT now says dog/);
   assert.match(done("cat"), /^Not fooled/);
   assert.match(done("dog", { success: true, success_8bit: false }), /^Fooled only in theory: the ViT says dog, .* says cat again\.$/);
 });

@@ -61,8 +61,8 @@ function furnish(setup, dug) {
   const changed = afterPause(keep, 250);
 
   const choices = startChoices(setup, wanted, () => { isTouched = true; if (chosen) open(chosen); });
-  const viewer = startViewer({ onState: changed, onSide: (buffer) => describe(unpacked(buffer).about), onHead: (told) => { tabs.show("ablation"); ablation.onHead(told); }, onPatch: (told) => { tabs.show("occlusion"); occlusion.onPatch(told); } });
-  const tabs = startTabs(one("#tabs"), changed);
+  const viewer = startViewer({ onState: changed, onSide: (buffer, side) => describe(unpacked(buffer).about, side === "after"), marked: () => tabs.shown(), onHead: (told) => { tabs.show("ablation"); ablation.onHead(told); }, onPatch: (told) => { tabs.show("occlusion"); occlusion.onPatch(told); } });
+  const tabs = startTabs(one("#tabs"), () => { changed(); viewer.mark({}); });
   const models = () => setup.models.filter(({ key }) => key === choices.vit() || key === choices.cnn()).map(({ key, kind, name }) => ({ who: kind === "cnn" ? "CNN" : "ViT", key, name }));
 
   const bench = {
@@ -161,11 +161,11 @@ async function serverId(chosen, signal, onWait) {
   return chosen.serverId;
 }
 
-/** @param {any} about */
-function describe(about) {
+/** @param {any} about @param {boolean} [isAttacked] */
+function describe(about, isAttacked = false) {
   const who = (model) => (model.kind === "cnn" ? "CNN" : "ViT");
   const answers = about.models.filter((model) => model.answer).map((model) => ({ who: who(model), name: model.answer.name }));
-  one("#verdict").textContent = verdict(about.label, answers) || about.title;
+  one("#verdict").textContent = verdict(isAttacked ? `${about.label ?? "the picture"}, attacked` : about.label, answers) || about.title;
   document.title = `${one("#verdict").textContent} \u00b7 Attention Archaeology`;
 }
 

@@ -19,11 +19,12 @@ export function stepWords({ step, steps, prediction, confidence }) {
   return `Step ${step} of ${steps}.${answer}`;
 }
 
-/** What came of an attack. @param {any} done as the server's last event says @param {string} who @returns {string} */
-export function outcomeWords({ before, after, success, success_8bit: inAFile }, who) {
+/** What came of an attack. @param {any} done as the server's last event says @param {string} who @param {string|null} [label] the truth @returns {string} */
+export function outcomeWords({ before, after, success, success_8bit: inAFile }, who, label = null) {
   if (!before || !after) return "The attack is done.";
   if (success && inAFile === false) return `Fooled only in theory: the ${who} says ${after.name}, but once the picture is rounded to 8 bits it says ${before.name} again.`;
-  if (before.name !== after.name) return `Fooled: the ${who} now says ${after.name} (${percent(after.confidence)}), not ${before.name}.`;
+  const kind = after.name === label ? "Put right" : "Fooled";
+  if (before.name !== after.name) return `${kind}: the ${who} now says ${after.name} (${percent(after.confidence)}), not ${before.name}.`;
   return `Not fooled: the ${who} still says ${after.name} (${percent(after.confidence)}). A larger budget or more steps may change that.`;
 }
 
@@ -117,6 +118,7 @@ export function startAttack(attacks, bench) {
     bench.forgetAfter();
   };
   one("#attack-form").addEventListener("submit", (event) => { event.preventDefault(); run(); });
+  one("#attack-look").addEventListener("click", () => { one("#sides").scrollIntoView({ block: "start" }); one("#side-after").focus({ preventScroll: true }); });
   parts.stop.addEventListener("click", () => { running.stop(); isRunning(false); say("Stopped. Nothing was changed."); });
   offerNorms();
   offerModels();
@@ -159,7 +161,8 @@ async function watch(response, parts) {
 
 /** @param {Record<string, any>} parts @param {number[]} losses @param {number[]} odds @param {any} data */
 function tell(parts, losses, odds, data) {
-  const steps = data.steps ?? losses.length;
+  const steps = data.steps ?? losses.length, isDone = data.steps === undefined;
+  one("#attack-progress").hidden = isDone;
   if (Number.isFinite(data.step)) {
     parts.says.textContent = stepWords(data);
     Object.assign(one("#attack-progress"), { max: Math.max(1, steps), value: data.step });
@@ -169,8 +172,8 @@ function tell(parts, losses, odds, data) {
   one("#attack-odds").textContent = percent(odds.at(-1));
   one("#attack-distance").textContent = Number.isFinite(data.distance) ? budgetDistance(data.distance, parts.norm.value) : "\u2013";
   if (!losses.length) return;
-  drawSparkline(one("#attack-loss-line"), losses, steps);
-  drawSparkline(one("#attack-odds-line"), odds, steps, [0, 1]);
+  drawSparkline(one("#attack-loss-line"), losses, isDone ? losses.length : steps);
+  drawSparkline(one("#attack-odds-line"), odds, isDone ? odds.length : steps, [0, 1]);
 }
 
 /** A distance in the unit of the slider. @param {number} distance @param {string} norm @returns {string} */
@@ -183,7 +186,7 @@ function budgetDistance(distance, norm) {
 function show(buffer, bench, done, key) {
   const before = bench.subject(), after = unpacked(buffer);
   const { who } = bench.models().find((model) => model.key === key) ?? { who: "model" };
-  one("#attack-says").textContent = one("#attack-announce").textContent = outcomeWords(done, who);
+  one("#attack-says").textContent = one("#attack-announce").textContent = outcomeWords(done, who, before.about.label);
   one("#attack-result").hidden = false;
   const change = before.pixels.width === after.pixels.width && before.pixels.height === after.pixels.height ? perturbation(before.pixels, after.pixels) : signedMap(buffer, "perturbation");
   draw(one("#attack-before"), before.pixels);

@@ -52,7 +52,7 @@ export function startPatches(canvas, { onPaint, onMove }) {
     for (let i = 1; i < columns; i += 1) { pen.moveTo(i * wide, 0); pen.lineTo(i * wide, height); }
     for (let i = 1; i < rows; i += 1) { pen.moveTo(0, i * high); pen.lineTo(width, i * high); }
     pen.stroke();
-    if (document.activeElement === canvas) outline(pen, place % columns * wide, Math.floor(place / columns) * high, wide, high);
+    if (canvas.matches(":focus-visible")) outline(pen, place % columns * wide, Math.floor(place / columns) * high, wide, high);
   };
   const under = (event) => {
     const box = canvas.getBoundingClientRect();

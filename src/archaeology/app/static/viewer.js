@@ -9,20 +9,24 @@ export function withoutSubject(view) {
 }
 
 /**
- * @param {{onState: (state: string) => void, onSide: (buffer: ArrayBuffer) => void, onHead: (told: any) => void, onPatch: (told: any) => void}} told
+ * @param {{onState: (state: string) => void, onSide: (buffer: ArrayBuffer, side: string) => void, marked: () => string, onHead: (told: any) => void, onPatch: (told: any) => void}} told
  * @returns {{show: (image: any) => Promise<void>, after: (buffer: ArrayBuffer|null) => void, restore: (state: string) => void, mark: (marks: any) => void, state: () => string, close: () => void}}
  */
-export function startViewer({ onState, onSide, onHead, onPatch }) {
+export function startViewer({ onState, onSide, marked, onHead, onPatch }) {
   const place = one("#explorer"), sides = one("#sides");
   const buttons = { before: one("#side-before"), after: one("#side-after") };
-  let handle = null, image = null, attacked = /** @type {ArrayBuffer|null} */ (null), view = "", marks = {};
+  let handle = null, image = null, attacked = /** @type {ArrayBuffer|null} */ (null), view = "", marks = { off: [], covered: [] };
 
+  const mark = (more) => {
+    marks = { ...marks, ...more };
+    handle?.mark({ off: marked() === "ablation" ? marks.off : [], covered: marked() === "occlusion" ? marks.covered : [] });
+  };
   const turn = (side) => {
     for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(name === side));
     const buffer = side === "after" && attacked ? attacked : image.buffer;
     handle?.replace(image.id, buffer);
-    handle?.mark(marks);
-    onSide(buffer);
+    mark({});
+    onSide(buffer, side);
   };
   buttons.before.addEventListener("click", () => turn("before"));
   buttons.after.addEventListener("click", () => turn("after"));
@@ -38,7 +42,7 @@ export function startViewer({ onState, onSide, onHead, onPatch }) {
     close();
     image = next;
     attacked = null;
-    marks = {};
+    marks = { off: [], covered: [] };
     sides.hidden = true;
     const source = { subjects: [{ id: next.id, title: next.title }], load: async () => next.buffer };
     if (next.rows) source.rows = (id, model, query) => next.rows(model, query);
@@ -56,9 +60,8 @@ export function startViewer({ onState, onSide, onHead, onPatch }) {
     else if (had && handle) turn("before");
   };
   return {
-    show, after, close,
+    show, after, close, mark,
     restore: (state) => handle?.restore(state),
-    mark: (more) => { marks = { ...marks, ...more }; handle?.mark(marks); },
     state: () => withoutSubject(handle?.state() ?? view),
   };
 }

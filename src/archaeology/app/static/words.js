@@ -46,7 +46,7 @@ export function turned(who, before, after) {
 
 /**
  * What two models answer, as a heading.
- * @param {string|null} label @param {{who: string, name: string}[]} answers
+ * @param {string|null} label the truth, where it is known @param {{who: string, name: string}[]} answers
  * @returns {string}
  */
 export function verdict(label, answers) {

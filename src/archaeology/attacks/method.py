@@ -15,8 +15,9 @@ from torch import Tensor
 
 from archaeology.attacks.checks import answers, attackable, checked_epsilon, checked_labels
 from archaeology.attacks.norms import SLACK, check_norm, distances, in_eight_bits, project
+from archaeology.attacks.portions import portion_size, portions
 from archaeology.attacks.result import AttackResult
-from archaeology.attacks.victim import Victim, Watch
+from archaeology.attacks.victim import FEW, Victim, Watch
 from archaeology.core.registry import Registry, unknown_name
 from archaeology.core.seeding import content_names, derived_seed, torch_generator
 from archaeology.core.shapes import Image, Label, Logits, PixelImage
@@ -171,12 +172,16 @@ def attack_images(
         size = checked_epsilon(name, epsilon, norm, images, bounded=chosen.bounded)
         found, spent = images.clone(), torch.zeros(2, len(images), dtype=torch.long)
         standing = (clean.argmax(dim=1) == labels).nonzero()[:, 0]
-        if len(standing):
-            names = tuple(content_names(images[standing]))
-            aim = Aim(images[standing], labels[standing], size[standing], norm, names, seed)
-            victim = Victim(specimen, aim.images, at_once=at_once, watch=watch)
-            found[standing] = inside(chosen.draw(victim, aim, **parameters), aim)
-            spent[:, standing.cpu()] = torch.stack([victim.gradients, victim.evaluations])
+        whole = (
+            Victim(specimen, images[standing[:FEW]], at_once=at_once, watch=watch) if len(standing) else None
+        )
+        for some in portions(len(standing), portion_size(images, at_once)):
+            assert whole is not None
+            rows = standing[some]
+            aim = Aim(images[rows], labels[rows], size[rows], norm, tuple(content_names(images[rows])), seed)
+            part = whole.afresh(len(rows), some.start)
+            found[rows] = inside(chosen.draw(part, aim, **parameters), aim)
+            spent[:, rows.cpu()] = torch.stack([part.gradients, part.evaluations])
         return verified(name, specimen, images, found, labels, clean, size, norm, parameters, spent, at_once)
 
 
@@ -217,13 +222,12 @@ def verified(
     at_once: int,
 ) -> AttackResult:
     """Ask the model itself about every image that was changed, as it is and rounded to 8 bits."""
-    far = distances(images, original)
-    within: Bool[Tensor, " batch"] = far[norm] <= epsilon.double() + SLACK
-    logits = asked_again(specimen, images, far["l0"] > 0, clean, at_once)
-    success = (logits.argmax(dim=1) != labels) & within
-    rounded = in_eight_bits(images, original, epsilon, norm)
-    moved = success & (rounded != images).flatten(1).any(dim=1)
-    still = asked_again(specimen, rounded, moved, logits, at_once).argmax(dim=1) != labels
+    checked = [
+        _checked(
+            specimen, original[some], images[some], labels[some], clean[some], epsilon[some], norm, at_once
+        )
+        for some in portions(len(images), portion_size(images, at_once))
+    ]
     return AttackResult(
         attack=name,
         norm=norm,
@@ -233,13 +237,44 @@ def verified(
         images=images,
         labels=labels,
         clean_logits=clean,
-        logits=logits,
-        success=success,
-        success_8bit=success & still & (distances(rounded, original)[norm] <= epsilon.double() + SLACK),
-        distances=far,
+        logits=torch.cat([one.logits for one in checked]),
+        success=torch.cat([one.success for one in checked]),
+        success_8bit=torch.cat([one.success_8bit for one in checked]),
+        distances={key: torch.cat([one.distances[key] for one in checked]) for key in checked[0].distances},
         gradients=spent[0],
         evaluations=spent[1],
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What the model itself says of changed images; fields as those of `AttackResult`."""
+
+    logits: Logits
+    success: Bool[Tensor, " batch"]
+    success_8bit: Bool[Tensor, " batch"]
+    distances: Mapping[str, Float[Tensor, " batch"]]
+
+
+def _checked(
+    specimen: Specimen,
+    original: Image,
+    images: Image,
+    labels: Label,
+    clean: Logits,
+    epsilon: Float[Tensor, " batch"],
+    norm: str,
+    at_once: int,
+) -> Checked:
+    far = distances(images, original)
+    allowed = epsilon.to(far[norm].dtype) + SLACK
+    logits = asked_again(specimen, images, far["l0"] > 0, clean, at_once)
+    success = (logits.argmax(dim=1) != labels) & (far[norm] <= allowed)
+    rounded = in_eight_bits(images, original, epsilon, norm)
+    moved = success & (rounded != images).flatten(1).any(dim=1)
+    still = asked_again(specimen, rounded, moved, logits, at_once).argmax(dim=1) != labels
+    within = distances(rounded, original)[norm] <= allowed
+    return Checked(logits, success, success & still & within, far)
 
 
 def asked_again(

@@ -16,6 +16,7 @@ from archaeology.core.shapes import Image
 NORMS = ("linf", "l2")
 PerImage = Float[Tensor, " batch"]
 TINY = 1e-12
+WITHOUT_FLOAT64 = ("mps",)
 SLACK = 1e-6  # by which rounding may carry a change beyond epsilon
 
 
@@ -80,11 +81,16 @@ def random_start(drawn: Image, original: Image, epsilon: PerImage, norm: str) ->
 
 
 def distances(images: Image, original: Image) -> Mapping[str, PerImage]:
-    """How far images are from the original: largest change, length, sum of changes, and how many pixels changed."""
-    change = (images - original).double()
+    """How far images are from the original: largest change, length, sum of changes, and how many pixels changed.
+
+    In float64, but for devices that know none (Apple's MPS): there in float32.
+    """
+    change = images - original
+    if images.device.type not in WITHOUT_FLOAT64:
+        change = change.double()
     return {
         "linf": change.abs().amax(dim=(1, 2, 3)),
         "l2": lengths(change),
         "l1": change.abs().sum(dim=(1, 2, 3)),
-        "l0": (change.abs().amax(dim=1) > 0).sum(dim=(1, 2)).double(),
+        "l0": (change.abs().amax(dim=1) > 0).sum(dim=(1, 2)).to(change.dtype),
     }

@@ -44,7 +44,7 @@ def rivals(
     parts = [
         part
         for _, part in in_halves(
-            lambda some: _few(victim, images[some], labels[some], candidates), len(images), victim._at_once
+            lambda some: _few(victim, images[some], labels[some], candidates), len(images), victim.at_once
         )
     ]
     for _ in range(parts[0].leads.shape[1]):

@@ -4,6 +4,7 @@ An attack sees answers and gradients, for images in [0, 1], and nothing else. It
 (`folding.py`), so whatever it does, the model's weights, gradients and state stay as they were.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,6 +65,7 @@ class Victim:
     Attributes:
         evaluations: How often each image was answered without a gradient.
         gradients: How often with one.
+        at_once: Images in one pass; halved where memory runs out.
     """
 
     def __init__(
@@ -80,8 +82,20 @@ class Victim:
         self.specimen = fast_copy(specimen, images[:FEW])
         self.evaluations = torch.zeros(len(images), dtype=torch.long)
         self.gradients = torch.zeros(len(images), dtype=torch.long)
-        self._at_once = at_once
-        self._watch = watch
+        self.at_once = at_once
+        self._watch, self._first = watch, 0
+
+    def afresh(self, total: int, first: int = 0) -> "Victim":
+        """The same copy of the model with counts of its own, for some of the images.
+
+        Args:
+            total: How many.
+            first: What number the first of them has for whoever watches.
+        """
+        part = copy.copy(self)
+        part.evaluations, part.gradients = torch.zeros(2, total, dtype=torch.long)
+        part._first = self._first + first
+        return part
 
     @torch.no_grad()
     def logits(self, images: Image, rows: Int[Tensor, " batch"]) -> Logits:
@@ -92,7 +106,7 @@ class Victim:
             rows: Which of all images each of them is a version of.
         """
         count(self.evaluations, rows)
-        parts = in_halves(lambda some: self._said(images[some]), len(images), self._at_once)
+        parts = in_halves(lambda some: self._said(images[some]), len(images), self.at_once)
         logits = torch.cat([part for _, part in parts])
         self.show(images, rows, logits)
         return logits
@@ -116,7 +130,7 @@ class Victim:
             raise unknown_name("loss", loss, list(LOSSES))
         count(self.gradients, rows)
         parts = in_halves(
-            lambda some: self._answer(images[some], labels[some], loss), len(images), self._at_once
+            lambda some: self._answer(images[some], labels[some], loss), len(images), self.at_once
         )
         answers = [part for _, part in parts]
         answer = answers[0] if len(answers) == 1 else joined(answers)
@@ -126,7 +140,8 @@ class Victim:
     def show(self, images: Image, rows: Int[Tensor, " batch"], logits: Logits) -> None:
         """Let whoever watches see a question; for attacks that ask the model in a way of their own."""
         if self._watch is not None:
-            self._watch(Asked(images.detach(), rows, logits))
+            numbers = rows + self._first if self._first else rows
+            self._watch(Asked(images.detach(), numbers, logits))
 
     def _said(self, images: Image) -> Logits:
         logits = self.specimen.predict(images)

@@ -1,6 +1,5 @@
 """An attack laid to a model: any of its images can be tried at any epsilon, each at its own, and the best is kept."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -61,7 +60,7 @@ class Siege:
         parameters: Mapping[str, object],
     ) -> Int[Tensor, " some"]:
         """Attack some images, within an epsilon for each or with the smallest change; where in the grid that got."""
-        part = _part(self.victim, rows)
+        part = self.victim.afresh(len(rows))
         rows = rows.to(self.aim.images.device)
         aim = self.aim.only(rows)
         size = torch.full_like(aim.epsilon, torch.inf) if tried is None else self.grid[tried.to(rows.device)]
@@ -74,12 +73,5 @@ class Siege:
         self.found[rows[new]] = candidates[new]
         self.broken[rows[wrong]] = True
         far = distances(candidates, aim.images)[aim.norm]
-        level = torch.searchsorted(self.grid.double() + SLACK, far)
+        level = torch.searchsorted(self.grid.to(far.dtype) + SLACK, far)
         return torch.where(wrong, level.clamp(min=1), len(self.grid)).cpu()
-
-
-def _part(victim: Victim, rows: Int[Tensor, " some"]) -> Victim:
-    """The same copy of the model, with counts of its own for some of the images."""
-    part = copy.copy(victim)
-    part.evaluations, part.gradients = torch.zeros(2, len(rows), dtype=torch.long)
-    return part

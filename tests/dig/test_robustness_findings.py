@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archaeology.dig.finding import interval, ordered, short_name, side, turned
+from archaeology.dig.reattack_findings import reattack_findings
 from archaeology.dig.robustness_findings import robustness_findings
 from archaeology.figures import figures
 from archaeology.report.content import CHAPTERS
@@ -61,6 +62,12 @@ def test_hidden_gradients_come_before_everything_else(made_up):
         "So its robust accuracy may be an artefact. Signs, each tested and corrected (Holm, level 0.01), on 40 images: "
         "the gradient of the cross-entropy is exactly 0 for 31 of 40 images."
     )
+
+
+def test_gradients_that_are_masked_in_l2_alone_are_told_too(made_up):
+    document = {"gradients_l2": {CNN: made_up["gradients"][CNN]}}
+    (one,) = robustness_findings(document)
+    assert one.title == "Gradients of convnet_cifar10 may be masked in L2"
 
 
 def test_who_withstands_more_needs_a_difference_that_excludes_zero(made_up):
@@ -198,3 +205,48 @@ def test_questions_without_an_answer_are_counted(made_up):
             put(row, "difference", 0.01, -0.1, 0.12)
     asked = [one for one in robustness_findings({"curves": document["curves"]})]
     assert len(asked) == 6 and not any(one.title for one in asked) and all(one.p_value > 0.5 for one in asked)
+
+
+def reattacked(made_up, robust, others, old, n=40):
+    """A document of one model whose gains lie in these intervals."""
+    found = deepcopy(made_up["reattack"][VIT])
+    found["n"] = n
+    rows = {row["what"]: row for row in found["table"]}
+    put(rows["robust"], "without_minus_whole", *robust)
+    put(rows["robust"], "without_minus_others", *others)
+    put(rows["old_images"], "without_minus_whole", *old)
+    rows["robust"] |= {"p_whole": 0.001, "p_others": 0.004}
+    rows["old_images"] |= {"p_whole": 0.002}
+    return {"reattack": {VIT: found}}
+
+
+def test_a_model_is_safer_without_its_carriers_only_beyond_other_heads(made_up):
+    more, nothing, few = (0.3, 0.2, 0.4), (0.0, -0.1, 0.1), (0.2, 0.1, 0.3)
+    document = reattacked(made_up, more, few, nothing)
+    first, second = reattack_findings(document["reattack"])
+    assert first.title == "Without the 2 heads that carry most of the attack, vit_cifar10 withstands more"
+    assert "30.0 points more (95 % interval 20.0 points to 40.0 points)" in first.text
+    assert first.p_value == 0.004 and first.strength == pytest.approx(2.0)
+    assert second.title == "" and second.p_value == 0.002
+    for robust, others, n in (
+        (more, nothing, 40),
+        (nothing, few, 40),
+        (more, few, 15),
+        ((0.3, 0.3, 0.3), few, 40),
+    ):
+        first, _ = reattack_findings(reattacked(made_up, robust, others, nothing, n)["reattack"])
+        assert first.title == "" and first.p_value == 0.004
+    less = tuple(-end for end in (0.3, 0.4, 0.2))
+    first, _ = reattack_findings(reattacked(made_up, less, less, nothing)["reattack"])
+    assert first.title.endswith("withstands less") and "30.0 points less" in first.text
+
+
+def test_that_only_the_old_attack_is_stopped_needs_images_known_again_and_no_such_gain_anew(made_up):
+    nothing, known = (0.0, -0.1, 0.1), (0.6, 0.4, 0.7)
+    _, second = reattack_findings(reattacked(made_up, nothing, nothing, known)["reattack"])
+    assert second.title == "Taking the carriers out of vit_cifar10 stops the old attack, not a new one"
+    assert "60.0 points more than that (95 % interval 40.0 points to 70.0 points)" in second.text
+    assert second.p_value == 0.002
+    for robust, old in (((0.3, 0.2, 0.4), known), (nothing, nothing)):
+        _, second = reattack_findings(reattacked(made_up, robust, nothing, old)["reattack"])
+        assert second.title == ""

@@ -308,6 +308,38 @@ def test_paths_part_where_the_survey_says_so(document):
     )
 
 
+def test_a_model_is_safer_only_where_that_is_sure_and_special_only_beyond_other_heads(document):
+    document["reattack"] = {VIT: document["reattack"][VIT]}
+    found = document["reattack"][VIT]
+    row = next(row for row in found["table"] if row["what"] == "robust")
+    for key, value in (("whole", 0.1), ("without", 0.4), ("others", 0.2)):
+        set_interval(row, key, value, value - 0.05, value + 0.05)
+    set_interval(row, "without_minus_whole", 0.3, 0.2, 0.4)
+    set_interval(row, "without_minus_others", 0.2, 0.1, 0.3)
+    row |= {"p_whole_corrected": 0.01, "p_others_corrected": 0.01}
+    begin = "Without the 2 heads that carry most of the attack, vit_cifar10"
+    numbers = (
+        "attacked anew, 40.0 % of 40 images withstand instead of 10.0 % (difference 30.0 points, 95 % interval 20.0 to "
+        "40.0)"
+    )
+    assert said("reattack", document) == (
+        f"{begin} surely withstands more: {numbers}, surely more than without as many others (20.0 points, 10.0 to "
+        "30.0)."
+    )
+    row["p_others_corrected"] = 0.05
+    assert said("reattack", document).endswith(
+        "but taking as many others out does not surely differ (20.0 points, 10.0 to 30.0)."
+    )
+    row["p_whole_corrected"] = 0.05
+    assert said("reattack", document) == f"{begin} is not surely safer: {numbers}."
+    row["p_whole_corrected"] = 0.01
+    found["n"] = 15
+    assert "is not surely safer" in said("reattack", document)
+    found["n"] = 40
+    set_interval(row, "without_minus_whole", -0.3, -0.4, -0.2)
+    assert "surely withstands less" in said("reattack", document)
+
+
 def test_carriers_are_ranked_by_what_they_rescue_and_named_only_if_they_surely_help(document):
     heads = document["carriers"][VIT]["heads"]
     for row in heads:

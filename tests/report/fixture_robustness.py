@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 
+from archaeology.core.bounded import bounded_means
 from archaeology.core.intervals import bootstrap_means, wilson
 from archaeology.core.many import paired_share
 from archaeology.core.storage import plain_json
@@ -24,6 +25,7 @@ def made_up_document(seed=0, vit=VIT, cnn=CNN):
     parts = {
         "curves": [curves(random, "pgd", "linf", 1 / 255), curves(random, "square", "l2", 0.5)],
         "gradients": {name: gradients(name) for name in SPECIMENS},
+        "gradients_l2": {VIT: gradients(VIT) | {"norm": "l2", "epsilon": 0.5}},
         "transfer": transfer(random),
         "fourier": fourier(random),
         "passes": passes(random),
@@ -36,6 +38,7 @@ def made_up_document(seed=0, vit=VIT, cnn=CNN):
         "attention": {VIT: attention(random, 5, 3), THIRD: attention(random, 4, None)},
         "carriers": {VIT: carriers(random, 3, 2)},
         "pictures": {"images": [picture(random, name) for name in (VIT, CNN)], "epsilon": 4 / 255},
+        "reattack": {VIT: reattack(random, 0.05, 0.1), THIRD: reattack(random, 0.4, 0.9)},
     }
     document = {
         "schema_version": 1,
@@ -231,6 +234,10 @@ def corruptions(random):
             | mce
             | {"relative_mce": None, "relative_mce_low": None, "relative_mce_high": None}
             | written("difference", bootstrap_means((wrong[name] - wrong[VIT])[:, None])[0])
+            | {
+                "by_kind": errors("corruption", list(CORRUPTIONS), 1 - right[name].mean(axis=1).T),
+                "by_severity": errors("severity", [1, 2, 3, 4, 5], 1 - right[name].mean(axis=0).T),
+            }
         )
     table = [
         {"specimen": name, "corruption": kind, "severity": 1 + severity, "n": NUM_IMAGES}
@@ -243,6 +250,14 @@ def corruptions(random):
         "specimens": SPECIMENS, "corruptions": CORRUPTIONS, "reference": VIT, "n": NUM_IMAGES, "seed": 0,
         "models": models, "table": table,
     }  # fmt: skip
+
+
+def errors(key, names, wrong):
+    """A row for each column of errors, image by image."""
+    return [
+        {key: name, "n": NUM_IMAGES} | written("error", interval)
+        for name, interval in zip(names, bounded_means(wrong, wrong, (0.0, 1.0)), strict=True)
+    ]
 
 
 def shape(random):
@@ -360,6 +375,20 @@ def carriers(random, layers, heads):
                 | {"p": 0.001, "p_corrected": 0.3 if layer == 0 else 0.01}
             )
     return {"replacement": "clean", "n": 23, "seed": 0, "heads": rows}
+
+
+def reattack(random, whole, without):
+    """What is left under attack with and without the carriers; old images are withstood by whoever has lost heads."""
+    from archaeology.robustness.reattack import Outcome, Reattack
+
+    def outcome(robust, old):
+        clean, old_images, attacked = drawn(random, [0.95, old, robust])
+        return Outcome(clean, old_images, attacked & clean)
+
+    others = tuple(outcome(whole, 0.4) for _ in range(3))
+    heads = (((0, 0), (1, 0)), ((0, 1), (1, 0)), ((0, 0), (2, 1)))
+    found = Reattack(((2, 0), (1, 1)), heads, outcome(whole, whole), outcome(without, 0.9), others, "pgd", 0)
+    return found.describe()
 
 
 def picture(random, name):

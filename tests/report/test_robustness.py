@@ -55,7 +55,8 @@ def test_flags_come_first_and_are_sentences(attacked_report, attacked_text):
         "figure-robustness_curve"
     )
     said = attacked_report.robustness.unsuspected
-    assert [line.split(":")[0] for line in said] == ["vit_cifar10", "vit_cifar10_robust"]
+    assert [line.split(":")[0] for line in said] == ["vit_cifar10", "vit_cifar10_robust", "vit_cifar10"]
+    assert "(PGD, L2, 0.5)" in said[2]
     assert said[0] == (
         "vit_cifar10: 1 question asked on 40 images (PGD, L\u221e, 8/255), none answered by a sign of masked "
         "gradients. That is no proof that there is none."

@@ -15,6 +15,7 @@ from archaeology.ablate import mean_head_outputs, without_heads
 from archaeology.attacks import attack_images
 from archaeology.core.errors import UnknownNameError
 from archaeology.core.intervals import wilson
+from archaeology.core.many import corrected
 from archaeology.robustness.carriers import Carriers, find_carriers
 from archaeology.robustness.fooled import fooled_by
 from archaeology.robustness.reattack import Outcome, Reattack, drawn_others, reattack
@@ -109,6 +110,22 @@ def test_the_heads_that_carry_a_change_of_green_are_those_that_read_it():
     assert [row["rescued"] for row in rows] == [0, 0, 0, 0, 1]
 
 
+def test_pairs_that_turn_back_when_asked_again_are_left_out_and_counted(attacked):
+    specimen, result = attacked
+    turned = fooled_by(result)
+    still = moved(turned.clean[:1], 1e-9)  # an attack that changed nothing of the answer
+    found = find_carriers(
+        specimen,
+        torch.cat([turned.clean[:1], turned.clean]),
+        torch.cat([still, turned.attacked]),
+        torch.cat([turned.labels[:1], turned.labels]),
+    )
+    alone = find_carriers(specimen, turned.clean, turned.attacked, turned.labels)
+    assert (found.left_out, alone.left_out) == (1, 0)
+    assert found.describe()["left_out"] == 1 and found.describe()["n"] == len(turned)
+    np.testing.assert_allclose(found.restored, alone.restored, rtol=1e-6)
+
+
 def made_up():
     """Two layers of two and one heads; four images, all at -1 that were at +1."""
     restored = np.full((4, 2, 2), np.nan)
@@ -153,14 +170,9 @@ def test_bad_input_is_refused(attacked):
     with pytest.raises(UnknownNameError, match="did you mean 'clean'"):
         find_carriers(specimen, *given, replacement="cean")
     with pytest.raises(
-        ValueError, match="knows before the attack and not after, but 1 are not, the first of them image 0"
+        ValueError, match="knows before the attack and not after, but of 1 pairs there is none"
     ):
-        find_carriers(
-            specimen,
-            turned.clean[:2],
-            torch.cat([moved(turned.clean[:1], 1e-9), turned.attacked[1:2]]),
-            turned.labels[:2],
-        )
+        find_carriers(specimen, turned.clean[:1], moved(turned.clean[:1], 1e-9), turned.labels[:1])
     with pytest.raises(ValueError, match="every image must have been changed"):
         find_carriers(specimen, turned.clean, turned.clean, turned.labels)
     with pytest.raises(ValueError, match=r"labels must lie in 0..6"):
@@ -222,12 +234,42 @@ def test_shares_and_their_differences_are_paired_over_images():
     assert rows["robust"]["whole"] == 0 and rows["robust"]["without"] == 0.5
     assert rows["robust"]["others"] == pytest.approx(0.1)
     assert rows["robust"]["without_minus_others"] == pytest.approx(0.4)
-    assert rows["robust"]["without_minus_others_low"] > 0.2
+    assert 0.05 < rows["robust"]["without_minus_others_low"] < 0.4
     assert rows["robust"]["others_as_high"] == 0 and rows["robust"]["draws"] == 2
     assert (rows["robust"]["others_lowest"], rows["robust"]["others_highest"]) == (0, 0.2)
     assert rows["survival"]["without"] == 1 and rows["survival"]["others"] == pytest.approx((0 + 0.4) / 2)
     assert rows["survival"]["without_low"] == 1
     assert rows["clean"]["without_minus_whole"] == -0.5 and rows["clean"]["others_as_high"] == 2
+    assert rows["robust"]["p_whole"] == pytest.approx(2 / 2**10)  # ten images, all to one side
+    p_values = [
+        rows[what][key] for what in ("clean", "old_images", "robust") for key in ("p_whole", "p_others")
+    ]
+    strict = [
+        rows[what][f"{key}_corrected"]
+        for what in ("clean", "old_images", "robust")
+        for key in ("p_whole", "p_others")
+    ]
+    assert strict == pytest.approx(corrected(np.array(p_values)).tolist())
+    assert min(strict) == pytest.approx(6 * min(p_values))
+    json.dumps(found.describe(), allow_nan=False)
+
+
+def test_what_withstands_nothing_has_an_interval_all_the_same():
+    """Of twenty images none withstands, with or without the heads: twenty images do not show that none does."""
+    none = outcome([1] * 20, [0] * 20)
+    found = Reattack(((0, 0),), (((0, 1),),), none, none, (none,), "pgd", 0)
+    row: dict[Any, Any] = next(row for row in found.table() if row["what"] == "robust")
+    assert (row["whole"], row["whole_low"]) == (0, 0)
+    assert row["whole_high"] == pytest.approx(1 - 0.025 ** (1 / 20), abs=0.02)
+    assert row["without_minus_whole_low"] < 0 < row["without_minus_whole_high"]
+    assert row["p_whole"] == row["p_others"] == 1
+
+
+def test_survival_of_a_model_that_knows_nothing_is_not_defined():
+    everyone, none = outcome([1] * 8, [1] * 8), outcome([0] * 8, [0] * 8)
+    found = Reattack(((0, 0),), (((0, 1),), ((0, 2),)), everyone, everyone, (none, none), "pgd", 0)
+    row: dict[Any, Any] = found.table()[-1]
+    assert row["others"] is None and row["others_lowest"] is None and row["whole"] == 1
     json.dumps(found.describe(), allow_nan=False)
 
 

@@ -102,3 +102,24 @@ def test_bad_input_is_refused():
         next(model.model.parameters()).fill_(float("nan"))
     with pytest.raises(ValueError, match="answers must be finite"):
         corruption_errors([model], some, labels, names=["fog"])
+
+
+def test_errors_by_kind_and_severity_vary_with_images_not_with_their_versions():
+    """Ten images of forty are wrong in every version: as sure as ten of forty, not as ten times five of two hundred."""
+    found = by_hand(n=40)
+    found.correct[:] = True
+    found.correct[0, :, :, :10] = False
+    for row in (*found.errors_by_kind("ours"), *found.errors_by_severity("ours")):
+        assert row["error"] == pytest.approx(0.25) and row["n"] == 40
+        assert (row["error_low"], row["error_high"]) == (
+            pytest.approx(0.127, abs=0.02),
+            pytest.approx(0.412, abs=0.02),
+        )
+    found.correct[0, 0, 2, 10:20] = False
+    first, second = found.errors_by_kind("ours")
+    assert first["error"] == pytest.approx(0.25 + 0.25 / 5) and second["error"] == pytest.approx(0.25)
+    by_severity = [row["error"] for row in found.errors_by_severity("ours")]
+    assert by_severity == pytest.approx([0.25, 0.25, 0.375, 0.25, 0.25])
+    models = found.describe()["models"]
+    assert models["ours"]["by_kind"] == found.errors_by_kind("ours")
+    assert [row["severity"] for row in models["theirs"]["by_severity"]] == [1, 2, 3, 4, 5]

@@ -14,7 +14,7 @@ from archaeology.attacks.method import Attack, attack_images, attacks
 from archaeology.core.errors import UnknownNameError
 from archaeology.robustness.bisection import lowered, smallest_level
 from archaeology.robustness.curve import checked_attack, robustness_curve, robustness_curves
-from archaeology.robustness.curve_result import RobustnessCurve, RobustnessCurves, median_interval
+from archaeology.robustness.curve_result import RobustnessCurves, median_interval
 from archaeology.specimens.specimen import Specimen
 
 GRID = [0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from archaeology.attacks import attack_images
 from archaeology.core.errors import UnknownNameError
 from archaeology.models import build
 from archaeology.robustness.survey import (
@@ -63,7 +64,7 @@ def test_every_part_answers_or_says_why_not(document):
     for part in chosen_parts(()):
         assert (part in document) != (part in document["missing"]), part
         assert document["seconds"][part] >= 0
-    assert set(chosen_parts(())) - set(document) <= {"attention", "carriers", "spectrum"}
+    assert set(chosen_parts(())) - set(document) <= {"attention", "carriers", "reattack", "spectrum"}
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
@@ -74,6 +75,19 @@ def test_curves_are_of_all_models_on_the_same_grid(document):
             heights = [row["accuracy"] for row in curve["table"]]
             assert heights == sorted(heights, reverse=True)
             assert curve["table"][0]["accuracy_low"] <= heights[0] <= curve["table"][0]["accuracy_high"]
+
+
+def test_gradients_are_checked_in_every_norm_that_curves_are_drawn_in(document, images, labels):
+    for part, norm, size in (
+        ("gradients", "linf", 0.2),
+        ("gradients_l2", "l2", 0.2 * math.sqrt(3 * 32 * 32) / 2),
+    ):
+        for report in document[part].values():
+            assert report["norm"] == norm and report["epsilon"] == pytest.approx(size)
+    found = survey_robustness(
+        [cnn()], images, labels, wanted=("gradients_l2",), depth=FEW, attacks=(("pgd", "linf"),)
+    )
+    assert found["missing"] == {"gradients_l2": "no curve was made in L2"}
 
 
 def test_pictures_are_of_images_that_were_turned(document):
@@ -109,13 +123,41 @@ def test_the_answer_does_not_depend_on_the_batch_and_what_was_kept_is_taken(imag
 
 
 def test_one_cnn_has_no_transfer_and_no_attention(images, labels):
-    wanted = ("transfer", "attention", "carriers")
+    wanted = ("transfer", "attention", "carriers", "reattack")
     found = survey_robustness([cnn()], images, labels, wanted=wanted, depth=FEW)
     assert found["missing"] == {
         "transfer": "there is only one model",
         "attention": "none of the models has attention",
         "carriers": "none of the models has attention",
+        "reattack": "none of the models has attention",
     }
+
+
+def test_what_is_left_is_attacked_on_images_that_the_heads_were_not_chosen_by(monkeypatch):
+    """Half of the images choose a head, the others are attacked whole, without it and without another, five times."""
+    specimen, asked = vit(), []
+    images = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        labels = specimen.predict(images).argmax(dim=1)
+
+    def spy(name, model, some, *given, **options):
+        asked.append(some)
+        return attack_images(name, model, some, *given, **options)
+
+    monkeypatch.setattr("archaeology.robustness.survey_parts.attack_images", spy)
+    depth = replace(FEW, carriers=7, reattack=9)
+    found = survey_robustness([specimen], images, labels, wanted=("reattack",), depth=depth, epsilon=0.5)
+    told = found["reattack"]["a vit"]
+    assert len(told["heads"]) == 1 and len(told["others"]) == 5 and told["n"] == 5
+    chosen_by, attacked_on = asked
+    assert len(chosen_by) == 7 and len(attacked_on) == 5
+    assert not any(torch.equal(one, other) for one in chosen_by for other in attacked_on)
+    none_left = survey_robustness(
+        [specimen], images, labels, wanted=("reattack",), depth=replace(depth, carriers=11), epsilon=0.5
+    )
+    assert none_left["missing"]["reattack"] == (
+        "a vit: of 12 images, 11 are taken to choose heads by, and at least 2 others are needed"
+    )
 
 
 def test_shapes_are_asked_of_models_that_know_them(images, labels):

@@ -103,9 +103,10 @@ def show(document: dict[str, Any]) -> None:
         if drawing.name == "robustness_curve":
             show_table(drawing.table(numbers))
         print()
-    for name, report in (document.get("gradients") or {}).items():
-        for flag in report["flags"]:
-            print(f"warning: {name}: {flag}")
+    for part in ("gradients", "gradients_l2"):
+        for name, report in (document.get(part) or {}).items():
+            for flag in report["flags"]:
+                print(f"warning: {name}: {flag}")
     for part, reason in document["missing"].items():
         print(f"{part}: left out, because {reason}.")
     print(MEANING)

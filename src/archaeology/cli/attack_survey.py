@@ -50,7 +50,8 @@ def surveyed(arguments: "AttackArguments", sizes: list[float] | None, size: floa
     """
     for name in arguments.attacks:
         attacks.get(name)
-    wanted = chosen_parts(arguments.parts)
+    follows = ("gradients_l2",) if "gradients" in arguments.parts and arguments.norm == "l2" else ()
+    wanted = chosen_parts((*arguments.parts, *follows))
     specimens = [load(name, device=arguments.device) for name in dict.fromkeys(arguments.specimens)]
     chosen = choose_evenly(
         open_source(arguments.data, split=arguments.split), arguments.images, seed=arguments.seed

@@ -103,9 +103,11 @@ def corruption_findings(found: Mapping[str, Any]) -> list[Finding]:
 
 
 def _worst_corruption(found: Mapping[str, Any], name: str, mean: Mapping[str, float]) -> list[Finding]:
+    kinds = found["models"][name].get("by_kind")
+    if not kinds:  # a run from before images were counted kind by kind
+        return []
     worst = max(
-        (_corruption_error(found, name, kind) | {"kind": kind} for kind in found["corruptions"]),
-        key=lambda one: one["value"],
+        (interval(row, "error") | {"kind": row["corruption"]} for row in kinds), key=lambda one: one["value"]
     )
     p_value = p_between(worst, mean, tried=len(found["corruptions"]))
     if not worst["low"] > mean["high"]:
@@ -119,16 +121,6 @@ def _worst_corruption(found: Mapping[str, Any], name: str, mean: Mapping[str, fl
     title = f"The worst corruption for {short_name(name)} is {kind}"
     measure = measured("wrong under it", worst, "%", found["n"])
     return [Finding(title, text, "corruptions", distance_from(mean["high"], worst), p_value, measure)]
-
-
-def _corruption_error(found: Mapping[str, Any], name: str, kind: str) -> dict[str, Any]:
-    """Mean error over severities; its interval is that of the severities' own, averaged, so it is rather too wide."""
-    rows = [row for row in found["table"] if row["specimen"] == name and row["corruption"] == kind]
-    ends = [interval(row, "accuracy") for row in rows]
-    return {
-        end: 1 - sum(one[other] for one in ends) / len(ends)
-        for end, other in (("value", "value"), ("low", "high"), ("high", "low"))
-    }
 
 
 def patch_findings(found: Mapping[str, Any]) -> list[Finding]:

@@ -24,7 +24,7 @@ from archaeology.specimens.specimen import Specimen
 
 # What it may cost where nobody says how many images to take, in multiply-adds: minutes on two CPU cores.
 BUDGET = {"cpu": 1.6e13, "cuda": 1.6e15}
-PASSES_OF_AN_IMAGE = 700  # of each model, backward passes included, for an image that all parts take
+PASSES_OF_AN_IMAGE = 800  # of each model, backward passes included, for an image that all parts take
 FEWEST, MOST = 16, 128
 
 

@@ -33,6 +33,7 @@ from archaeology.dig.finding import (
     side,
     unanswered,
 )
+from archaeology.dig.reattack_findings import reattack_findings
 
 NORMS = {"linf": "L\N{INFINITY}", "l2": "L2"}
 DISBELIEF = 30.0  # strength of a flag: whoever reads only one finding must read that
@@ -43,6 +44,7 @@ def robustness_findings(document: Mapping[str, Any]) -> list[Finding]:
     """All that the document of a survey (`robustness.json`) was asked, answered or not, in no order."""
     return [
         *_flags(document.get("gradients") or {}),
+        *_flags(document.get("gradients_l2") or {}, " in L2"),
         *_curves(document.get("curves") or ()),
         *_transfer(document.get("transfer") or {}),
         *frequency_findings(document.get("fourier") or {}),
@@ -52,10 +54,11 @@ def robustness_findings(document: Mapping[str, Any]) -> list[Finding]:
         *shape_findings(document.get("shape") or {}),
         *_attention(document.get("attention") or {}),
         *_carriers(document.get("carriers") or {}),
+        *reattack_findings(document.get("reattack") or {}),
     ]
 
 
-def _flags(gradients: Mapping[str, Any]) -> list[Finding]:
+def _flags(gradients: Mapping[str, Any], where: str = "") -> list[Finding]:
     found = []
     for name, report in gradients.items():
         p_value = min((number(one["p_corrected"]) for one in report["suspicions"]), default=1.0)
@@ -69,7 +72,11 @@ def _flags(gradients: Mapping[str, Any]) -> list[Finding]:
             )
             found.append(
                 Finding(
-                    f"Gradients of {short_name(name)} may be masked", text, "robustness", DISBELIEF, p_value
+                    f"Gradients of {short_name(name)} may be masked{where}",
+                    text,
+                    "robustness",
+                    DISBELIEF,
+                    p_value,
                 )
             )
     return found

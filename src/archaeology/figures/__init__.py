@@ -33,6 +33,7 @@ from archaeology.figures.perturbation_spectrum import perturbation_spectrum as p
 from archaeology.figures.profile_patch_size import profile_patch_size as profile_patch_size
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
 from archaeology.figures.pruning import pruning as pruning
+from archaeology.figures.reattack import reattack as reattack
 from archaeology.figures.robustness_curve import robustness_curve as robustness_curve
 from archaeology.figures.shape_share import shape_share as shape_share
 from archaeology.figures.specialization import specialization as specialization

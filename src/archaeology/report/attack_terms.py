@@ -87,6 +87,12 @@ MEASURES = {
         "and tested, corrected for all signs looked for (Holm). None found is no proof that there is none.",
         "Athalye et al., 2018; Carlini et al., 2019; Tramèr et al., 2020",
     ),
+    "gradients_l2": AttackTerm(
+        "Signs of masked gradients, L2",
+        "the same signs, of changes whose length is bounded",
+        "Asked where curves of such changes were drawn, at half the length of changes that use up the other bound.",
+        "as above",
+    ),
     "transfer": AttackTerm(
         "Transfer",
         "share of changed images that break another model - the same of noise of the same size",
@@ -143,6 +149,13 @@ MEASURES = {
         "Each head in turn says what it said of the clean image; the margin is the logit of the right class less the "
         "largest other.",
         "Vig et al., 2020",
+    ),
+    "reattack": AttackTerm(
+        "Attacked anew without these heads",
+        "accuracy attacked without the carriers - accuracy attacked, and - without as many other heads",
+        "The heads that rescue most images, chosen on other images, are replaced by their mean for good, and what is "
+        "left is attacked from scratch: withstanding images made against another model would prove nothing.",
+        "after Tramèr et al., 2020",
     ),
 }
 

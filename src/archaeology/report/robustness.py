@@ -9,11 +9,13 @@ from archaeology.figures._robustness import attack_text, size_text, subjects_of
 from archaeology.figures.words import plural, tight
 from archaeology.report.attack_terms import MEASURES, AttackTerm, attack_term
 
+CHECKS = ("gradients", "gradients_l2")  # parts that look for masked gradients
 ROBUSTNESS_FIGURES = (  # in pairs that stand beside each other
     "robustness_curve",
     "transfer",
     "attention_shift",
     "attack_carriers",
+    "reattack",
     "fourier_sensitivity",
     "perturbation_spectrum",
     "frequency_passes",
@@ -56,10 +58,10 @@ def robustness(run: RunDirectory) -> Robustness | None:
     document = run.robustness
     if not document:
         return None
-    gradients: Mapping[str, Any] = document.get("gradients") or {}
-    subjects = subjects_of(document, gradients)
+    checked = [(name, found) for part in CHECKS for name, found in (document.get(part) or {}).items()]
+    subjects = subjects_of(document, [name for name, _ in checked])
     warnings, unsuspected = [], []
-    for name, found in gradients.items():
+    for name, found in checked:
         title = subjects[name].title
         if found["flags"]:
             warnings.append(MaskedGradients(title, tuple(tight(_sentence(flag)) for flag in found["flags"])))
@@ -98,9 +100,12 @@ def attacks_used(document: Mapping[str, Any]) -> tuple[tuple[AttackTerm, str], .
     for one in document.get("curves") or ():
         for curve in one["curves"][:1]:
             found.setdefault(str(one["attack"]), _parameters(curve.get("parameters") or {}))
-    for report in (document.get("gradients") or {}).values():
+    for report in [one for part in CHECKS for one in (document.get(part) or {}).values()]:
         found.setdefault(str(report["attack"]), _parameters(report.get("parameters") or {}))
-    if any(document.get(part) for part in ("transfer", "spectrum", "attention", "carriers", "pictures")):
+    if any(
+        document.get(part)
+        for part in ("transfer", "spectrum", "attention", "carriers", "reattack", "pictures")
+    ):
         found.setdefault("pgd", "")
     return tuple((attack_term(name), parameters) for name, parameters in found.items())
 

@@ -47,6 +47,8 @@ class Carriers:
         restored: After it, with one head's answer put right; NaN beyond a layer's last head.
         replacement: What that head said: "clean" (of the image before) or "mean" (of all of them before, on average).
         seed: Of resampling.
+        left_out: Pairs that are not here because the model, asked again, did not know the image before the attack or
+            knew it after: answers so close to the border turn with the number of images in a pass.
     """
 
     modules: tuple[str, ...]
@@ -56,6 +58,7 @@ class Carriers:
     restored: Float[np.ndarray, "image layer head"]
     replacement: str
     seed: int = 0
+    left_out: int = 0
 
     @property
     def rescued(self) -> Bool[np.ndarray, "image layer head"]:
@@ -110,6 +113,7 @@ class Carriers:
         return {
             "replacement": self.replacement,
             "n": len(self.clean),
+            "left_out": self.left_out,
             "seed": self.seed,
             "heads": self.table(),
         }
@@ -135,7 +139,8 @@ def find_carriers(
     Args:
         specimen: A model with attention.
         clean: Images that the model knows; see `fooled_by`.
-        attacked: The same after the attack, which the model does not know any more.
+        attacked: The same after the attack, which the model does not know any more. Pairs of which that is not so when
+            the model is asked here are left out, and counted.
         labels: What is right.
         replacement: What the head says: "clean" or "mean".
         seed: Of resampling.
@@ -143,7 +148,7 @@ def find_carriers(
 
     Raises:
         UnknownNameError: If there is no such replacement.
-        ValueError: If the model has no attention, the images make no pairs, or some were not turned.
+        ValueError: If the model has no attention, the images make no pairs, or none was turned.
         SelfCheckError: If the model shows no attention; says why.
     """
     check_transformer(specimen)
@@ -156,7 +161,9 @@ def find_carriers(
     labels = labels.to(specimen.device)
     of_clean = _margins(specimen, clean, labels, at_once)
     of_attacked = _margins(specimen, attacked, labels, at_once)
-    _check_turned(of_clean, of_attacked)
+    turned = _turned(of_clean, of_attacked)
+    clean, attacked = clean[turned.to(clean.device)], attacked[turned.to(attacked.device)]
+    labels, of_clean, of_attacked = labels[turned], of_clean[turned], of_attacked[turned]
     means = mean_stand_ins(specimen, clean, (), most) if replacement == "mean" else None
     trial = Trial(sweep, attacked, labels, means, None if means else clean, at_once)
     found = [
@@ -174,6 +181,7 @@ def find_carriers(
         restored=restored,
         replacement=replacement,
         seed=seed,
+        left_out=int((~turned).sum()),
     )
 
 
@@ -193,10 +201,16 @@ def _margins(
     return torch.cat([found for _, found in in_halves(some, len(images), at_once)])
 
 
-def _check_turned(clean: Float[Tensor, " batch"], attacked: Float[Tensor, " batch"]) -> None:
-    others = (~((clean > 0) & (attacked <= 0))).nonzero().flatten().tolist()
-    if others:
+def _turned(clean: Float[Tensor, " batch"], attacked: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    """Which pairs the model, asked here, knows before the attack and not after.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    turned = (clean > 0) & (attacked <= 0)
+    if not turned.any():
         raise ValueError(
-            f"every image must be one that the model knows before the attack and not after, but {len(others)} are not, "
-            f"the first of them image {others[0]}; take those of fooled_by(result)."
+            f"there must be an image that the model knows before the attack and not after, but of {len(clean)} pairs "
+            "there is none; take those of fooled_by(result)."
         )
+    return turned

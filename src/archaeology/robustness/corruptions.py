@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from archaeology.core.bounded import bounded_means
 from archaeology.core.intervals import Interval, bootstrap_mean, paired_bootstrap, resampled_means, wilson
 from archaeology.core.shapes import Image, PixelImage
 from archaeology.data.corruptions import SEVERITIES, common_corruptions, corrupt, corruptions
@@ -57,6 +58,26 @@ class CorruptionErrors:
         """Mean error over kinds, severities and images, bootstrapped over images."""
         return bootstrap_mean(self._errors(specimen).mean(axis=0), seed=self.seed)
 
+    def errors_by_kind(self, specimen: str) -> list[dict[str, object]]:
+        """One row for each kind: `corruption, n` and the mean `error` over its severities, image by image."""
+        wrong = self._errors(specimen).T
+        return [
+            {"corruption": kind, "n": self.num_images} | written("error", interval)
+            for kind, interval in zip(self.corruptions, self._means(wrong), strict=True)
+        ]
+
+    def errors_by_severity(self, specimen: str) -> list[dict[str, object]]:
+        """One row for each severity: `severity, n` and the mean `error` over all kinds, image by image."""
+        wrong = 1 - self.correct[self._number(specimen)].mean(axis=0).T
+        return [
+            {"severity": severity, "n": self.num_images} | written("error", interval)
+            for severity, interval in zip(SEVERITIES, self._means(wrong), strict=True)
+        ]
+
+    def _means(self, wrong: Float[np.ndarray, "image column"]) -> list[Interval]:
+        """Images are what varies, not the versions of one image: these go together, right or wrong."""
+        return bounded_means(wrong, wrong, (0.0, 1.0), seed=self.seed)
+
     def difference(self, first: str, second: str) -> Interval:
         """Mean error of the first model minus that of the second, paired over images."""
         one, other = self._errors(first).mean(axis=0), self._errors(second).mean(axis=0)
@@ -96,6 +117,7 @@ class CorruptionErrors:
             | written("mce", self.mean_corruption_error(name, reference))
             | written("relative_mce", self.relative_corruption_error(name, reference))
             | written("difference", self.difference(name, reference))
+            | {"by_kind": self.errors_by_kind(name), "by_severity": self.errors_by_severity(name)}
             for name, right in zip(self.specimens, self.clean, strict=True)
         }
         return {

@@ -20,7 +20,10 @@ from archaeology.ablate.without_heads import Head, without_heads
 from archaeology.attacks.method import attack_images
 from archaeology.attacks.result import AttackResult
 from archaeology.core.bootstrap import bootstrap_of
+from archaeology.core.bounded import bounded_means
 from archaeology.core.halving import in_halves
+from archaeology.core.intervals import Interval, mcnemar
+from archaeology.core.many import corrected, sign_flip_test
 from archaeology.core.seeding import torch_generator
 from archaeology.core.shapes import Image, Label
 from archaeology.robustness.attention_shift import check_transformer
@@ -72,12 +75,19 @@ class Reattack:
     def table(self) -> list[dict[str, object]]:
         """One row for each of `OUTCOMES`, and for "survival", the share of what a model knows that it knows attacked.
 
-        Each with intervals, bootstrapped over images: `whole`, `without`, `others` (mean over the draws),
-        `without_minus_whole` and `without_minus_others` (paired). Of the draws: `others_lowest`, `others_highest`, and
-        `others_as_high`, how many of them leave as much as taking the carriers out does.
+        Each with intervals: `whole`, `without`, `others` (mean over the draws), `without_minus_whole` and
+        `without_minus_others` (paired); those of survival, a ratio, are bootstrapped over images, all others hold for
+        images not seen too (`core/bounded.py`). Of the draws: `others_lowest`, `others_highest`, and `others_as_high`,
+        how many of them leave as much as taking the carriers out does. Of each of `OUTCOMES` the two p-values that a
+        difference is zero, `p_whole` (McNemar) and `p_others` (sign flips), with `_corrected` for all of them (Holm).
         """
-        rows = [self._row(name, name, None) for name in OUTCOMES]
-        return [*rows, self._row("survival", "robust", "clean")]
+        rows = [self._row(name) for name in OUTCOMES]
+        p_values = np.array([p for name in OUTCOMES for p in self._p_values(name)])
+        strict = corrected(p_values).tolist()
+        for at, row in enumerate(rows):
+            for place, key in ((2 * at, "p_whole"), (2 * at + 1, "p_others")):
+                row |= {key: float(p_values[place]), f"{key}_corrected": strict[place]}
+        return [*rows, self._survival()]
 
     def describe(self) -> dict[str, object]:
         """The table and how it was made, ready for JSON."""
@@ -90,22 +100,53 @@ class Reattack:
             "table": self.table(),
         }
 
-    def _row(self, name: str, part: str, base: str | None) -> dict[str, object]:
-        """What share of all images, or of those of `base`, each model is right about."""
+    def _right(self, part: str) -> Float[np.ndarray, "image model"]:
+        """What each model is right about: the whole, without the carriers, without others draw by draw."""
         models = (self.whole, self.without, *self.without_others)
-        right = np.stack([getattr(model, part) for model in models], axis=1)
-        asked = np.stack([getattr(model, base) for model in models], axis=1) if base else np.ones_like(right)
-        found = bootstrap_of(np.stack([right, asked], axis=1).astype(np.float64), _compared, seed=self.seed)
-        shares = right.sum(axis=0) / asked.sum(axis=0)
-        row: dict[str, object] = {"what": name, "n": len(right)}
-        for number, key in enumerate(COMPARED):
-            row |= written(key, found.at(number))
+        return np.stack([getattr(model, part) for model in models], axis=1).astype(np.float64)
+
+    def _row(self, part: str) -> dict[str, object]:
+        """What share of all images each model is right about, and by how much that differs, image by image."""
+        right = self._right(part)
+        whole, without, others = right[:, 0], right[:, 1], right[:, 2:].mean(axis=1)
+        shares = np.stack([whole, without, others], axis=1)
+        gaps = np.stack([without - whole, without - others], axis=1)
+        found = [
+            *bounded_means(shares, shares, (0.0, 1.0), seed=self.seed),
+            *bounded_means(gaps, gaps, (-1.0, 1.0), seed=self.seed),
+        ]
+        return self._written(part, found, right.mean(axis=0))
+
+    def _survival(self) -> dict[str, object]:
+        """What share of the images that each model is right about survives an attack on it."""
+        right, asked = self._right("robust"), self._right("clean")
+        found = bootstrap_of(np.stack([right, asked], axis=1), _compared, seed=self.seed)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = right.sum(axis=0) / asked.sum(axis=0)
+        return self._written("survival", [found.at(number) for number in range(len(COMPARED))], shares)
+
+    def _written(
+        self, what: str, found: Sequence[Interval], shares: Float[np.ndarray, " model"]
+    ) -> dict[str, object]:
+        row: dict[str, object] = {"what": what, "n": len(self.whole.clean)}
+        for key, interval in zip(COMPARED, found, strict=True):
+            row |= written(key, interval)
+        known = shares[2:][np.isfinite(shares[2:])]
         return row | {
-            "others_lowest": float(shares[2:].min()),
-            "others_highest": float(shares[2:].max()),
+            "others_lowest": float(known.min()) if len(known) else None,
+            "others_highest": float(known.max()) if len(known) else None,
             "others_as_high": int((shares[2:] >= shares[1]).sum()),
             "draws": len(self.others),
         }
+
+    def _p_values(self, part: str) -> tuple[float, float]:
+        """That taking the carriers out changes nothing, and that it changes no more than taking others out."""
+        right = self._right(part)
+        gap = right[:, 1] - right[:, 2:].mean(axis=1)
+        return (
+            mcnemar(right[:, 1], right[:, 0]).p_value,
+            float(sign_flip_test(gap[:, None], seed=self.seed)[0]),
+        )
 
 
 def _compared(means: Float[np.ndarray, "resample part model"]) -> Float[np.ndarray, "resample number"]:

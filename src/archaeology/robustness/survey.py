@@ -44,6 +44,7 @@ class Depth:
         patches: Patches lost, shuffled, covered.
         attention: Attention before and after an attack.
         carriers: Heads restored one by one.
+        reattack: Attacked anew without the heads that carry most; other images than those of `carriers`.
         shape: Decisions where shape and texture disagree.
         pictures: Images shown before and after.
     """
@@ -57,6 +58,7 @@ class Depth:
     patches: int = 128
     attention: int = 64
     carriers: int = 32
+    reattack: int = 64
     shape: int = 256
     pictures: int = 6
 
@@ -102,6 +104,23 @@ class Subject:
     def first(self, count: int) -> tuple[Image | PixelImage, Label]:
         """The first images and their labels."""
         return self.images[:count], self.labels[:count]
+
+    def others(self, count: int, beyond: int) -> tuple[Image | PixelImage, Label]:
+        """As many images that are not among the first.
+
+        Args:
+            count: How many, fewer where there are fewer.
+            beyond: How many of the first are not to be among them.
+
+        Raises:
+            NotApplicableError: If fewer than two are left.
+        """
+        some = slice(beyond, beyond + count)
+        if len(self.labels[some]) < 2:
+            raise NotApplicableError(
+                f"of {len(self.labels)} images, {beyond} are taken to choose heads by, and at least 2 others are needed"
+            )
+        return self.images[some], self.labels[some]
 
     @property
     def transformers(self) -> tuple[Specimen, ...]:

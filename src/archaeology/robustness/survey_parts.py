@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from archaeology.attacks.checks import answers, attackable
 from archaeology.attacks.method import all_parameters, attack_images, attacks
 from archaeology.attacks.result import AttackResult
-from archaeology.core.shapes import Image
+from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.data.worlds.cue_conflict import CueConflict
 from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
 from archaeology.explain.method import title_of
 from archaeology.robustness.attention_shift import attention_shift
-from archaeology.robustness.carriers import find_carriers
+from archaeology.robustness.carriers import Carriers, find_carriers
 from archaeology.robustness.corruptions import corruption_errors
 from archaeology.robustness.curve import robustness_curves
 from archaeology.robustness.flags import check_gradients
@@ -28,6 +28,7 @@ from archaeology.robustness.pass_curves import pass_curves
 from archaeology.robustness.patch_orders import default_explanation
 from archaeology.robustness.patches import patch_robustness
 from archaeology.robustness.phase_bias import phase_bias
+from archaeology.robustness.reattack import reattack
 from archaeology.robustness.shape_bias import shape_bias
 from archaeology.robustness.spectrum import spectrum_of_change
 from archaeology.robustness.survey import NotApplicableError, Subject, by_name, parts
@@ -40,6 +41,7 @@ SECOND = {
 ATTACK = "pgd"  # of the parts that attack once
 MOST_FREQUENCIES = 32  # along a side of the image: of larger ones a grid of them is asked
 SMALLEST = 32  # pixels along a side that corruptions are defined for
+TAKEN_OUT = 1 / 8  # of the heads, before the model is attacked anew
 AMPLIFIED = 0.5  # how far from middle grey the largest change is drawn
 
 
@@ -65,8 +67,22 @@ def curves(subject: Subject) -> list[Mapping[str, Any]]:
 @parts.register("gradients")
 def gradients(subject: Subject) -> Mapping[str, Any]:
     """Whether the curves can be believed: signs of masked gradients."""
+    return gradients_in(subject, "linf", subject.epsilon)
+
+
+@parts.register("gradients_l2")
+def gradients_by_length(subject: Subject) -> Mapping[str, Any]:
+    """The same of changes bounded in length, where there are curves of such: half as long as those of the former."""
+    norms = {norm or attacks.get(name).norms[0] for name, norm in subject.attacks}
+    if "l2" not in norms:
+        raise NotApplicableError("no curve was made in L2")
+    return gradients_in(subject, "l2", subject.epsilon * subject.images[0].numel() ** 0.5 / 2)
+
+
+def gradients_in(subject: Subject, norm: str, epsilon: float) -> Mapping[str, Any]:
+    """Signs of masked gradients within changes of this size."""
     images, labels = subject.first(subject.depth.gradients)
-    followed = (name for name, _ in subject.attacks if can_be_checked(name))
+    followed = (name for name, _ in subject.attacks if can_be_checked(name, norm))
     attack = next(followed, ATTACK)
 
     def of(specimen: Specimen) -> Mapping[str, Any]:
@@ -78,7 +94,8 @@ def gradients(subject: Subject) -> Mapping[str, Any]:
             images,
             labels,
             attack=attack,
-            epsilon=subject.epsilon,
+            norm=norm,
+            epsilon=epsilon,
             seed=subject.seed,
             at_once=subject.at_once,
         ).describe()
@@ -120,12 +137,12 @@ def passes(subject: Subject) -> Mapping[str, Any]:
 @parts.register("spectrum")
 def spectrum(subject: Subject) -> Mapping[str, Any]:
     """Which frequencies each model's perturbations are made of."""
-
-    def of(specimen: Specimen) -> Mapping[str, Any]:
-        fooled = turned(attacked(subject, specimen, subject.depth.attention))
-        return spectrum_of_change(fooled.clean, fooled.attacked).describe()
-
-    return by_name(subject.specimens, of)
+    return of_turned(
+        subject,
+        subject.specimens,
+        subject.depth.attention,
+        lambda specimen, fooled: spectrum_of_change(fooled.clean, fooled.attacked).describe(),
+    )
 
 
 @parts.register("corruptions")
@@ -165,26 +182,42 @@ def patches(subject: Subject) -> Mapping[str, Any]:
 @parts.register("attention")
 def attention(subject: Subject) -> Mapping[str, Any]:
     """How far attention moves under attack, and under noise as large."""
-    count = subject.depth.attention
-
-    def of(specimen: Specimen) -> Mapping[str, Any]:
-        fooled = turned(attacked(subject, specimen, count))
-        return attention_shift(specimen, fooled.clean, fooled.attacked, seed=subject.seed).describe()
-
-    return by_name(subject.transformers, of)
+    return of_turned(
+        subject,
+        subject.transformers,
+        subject.depth.attention,
+        lambda specimen, fooled: attention_shift(
+            specimen, fooled.clean, fooled.attacked, seed=subject.seed
+        ).describe(),
+    )
 
 
 @parts.register("carriers")
 def carriers(subject: Subject) -> Mapping[str, Any]:
     """Which heads, put right, bring the answer back."""
+    return of_turned(
+        subject,
+        subject.transformers,
+        subject.depth.carriers,
+        lambda specimen, fooled: carriers_of(subject, specimen, fooled).describe(),
+    )
 
-    def of(specimen: Specimen) -> Mapping[str, Any]:
-        fooled = turned(attacked(subject, specimen, subject.depth.carriers))
-        return find_carriers(
-            specimen, fooled.clean, fooled.attacked, fooled.labels, seed=subject.seed
-        ).describe()
 
-    return by_name(subject.transformers, of)
+@parts.register("reattack")
+def without_carriers(subject: Subject) -> Mapping[str, Any]:
+    """Without the heads that rescue most images, attacked anew, on images that these were not chosen by."""
+
+    def measured(specimen: Specimen, fooled: Fooled) -> Mapping[str, Any]:
+        found = carriers_of(subject, specimen, fooled)
+        images, labels = subject.others(subject.depth.reattack, subject.depth.carriers)
+        before = attack_once(subject, specimen, images, labels)
+        heads = found.strongest(max(1, round(TAKEN_OUT * sum(found.heads))))
+        try:
+            return reattack(specimen, before, heads, seed=subject.seed, at_once=subject.at_once).describe()
+        except ValueError as error:  # a model of one head has no others to take out instead
+            raise NotApplicableError(str(error)) from error
+
+    return of_turned(subject, subject.transformers, subject.depth.carriers, measured)
 
 
 @parts.register("pictures")
@@ -196,15 +229,21 @@ def pictures(subject: Subject) -> Mapping[str, Any]:
     }
 
 
-def can_be_checked(name: str) -> bool:
-    """Whether an attack follows gradients within a bound of every pixel, so that signs of masked ones can be sought."""
+def can_be_checked(name: str, norm: str = "linf") -> bool:
+    """Whether an attack follows gradients within a bound in this norm, so that signs of masked ones can be sought."""
     chosen = attacks.get(name)
-    return chosen.bounded and chosen.uses_gradients and "linf" in chosen.norms
+    return chosen.bounded and chosen.uses_gradients and norm in chosen.norms
 
 
 def attacked(subject: Subject, specimen: Specimen, count: int) -> AttackResult:
     """The first images after the survey's own attack."""
-    images, labels = subject.first(count)
+    return attack_once(subject, specimen, *subject.first(count))
+
+
+def attack_once(
+    subject: Subject, specimen: Specimen, images: Image | PixelImage, labels: Label
+) -> AttackResult:
+    """Some images after the survey's own attack."""
     return attack_images(
         ATTACK,
         specimen,
@@ -215,6 +254,21 @@ def attacked(subject: Subject, specimen: Specimen, count: int) -> AttackResult:
         seed=subject.seed,
         at_once=subject.at_once,
     )
+
+
+def of_turned(
+    subject: Subject,
+    specimens: Sequence[Specimen],
+    count: int,
+    measure: Callable[[Specimen, Fooled], Mapping[str, Any]],
+) -> Mapping[str, Any]:
+    """What is measured of each model on those of the first images that the survey's own attack turned."""
+    return by_name(specimens, lambda one: measure(one, turned(attacked(subject, one, count))))
+
+
+def carriers_of(subject: Subject, specimen: Specimen, fooled: Fooled) -> Carriers:
+    """Each head put right in turn."""
+    return find_carriers(specimen, fooled.clean, fooled.attacked, fooled.labels, seed=subject.seed)
 
 
 def turned(result: AttackResult) -> Fooled:

@@ -1,6 +1,6 @@
 /** Heads switched off by a click, and how the answer moves. */
 
-import { askJson, isStopped } from "./api.js";
+import { isStopped } from "./api.js";
 import { barsTable, top } from "./bars.js";
 import { afterPause, make, one, onlyLast, roving } from "./dom.js";
 import { headsRead, headsWritten } from "./link.js";
@@ -13,7 +13,7 @@ export function withHead(off, [layer, head], isOff) {
 }
 
 /**
- * @param {any} bench what the page shows now, see app.js
+ * @param {any} bench what the page shows now, see bench.js
  * @param {string[]} [replacements] what a head can be replaced by
  * @returns {{reset: () => void, state: () => Record<string, string>, take: (state: Record<string, string>) => void, onHead: (told: {layer: number, head: number, isOff: boolean}) => void, models: () => void}}
  */
@@ -42,9 +42,8 @@ export function startAblation(bench, replacements) {
     result.classList.add("is-old");
     if (!result.firstChild) say("Asking the model\u2026");
     try {
-      const image = await bench.imageId(signal, onWait);
       const json = { model: bench.attending().key, off, replacement: replacement.value };
-      const { before, after } = await askJson(`api/images/${encodeURIComponent(image)}/ablate`, { method: "POST", json, signal, onWait });
+      const { before, after } = await bench.ask("ablate", { method: "POST", json, signal, onWait });
       result.replaceChildren(barsTable(`Answers of the ViT before and after switching ${counted(off.length, "head")} off`, before, after));
       say(turned(`With ${counted(off.length, "head")} off the ViT`, top(before), top(after)));
     } catch (error) {

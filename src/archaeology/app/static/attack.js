@@ -1,6 +1,6 @@
 /** An attack on one model: choose it, run it, watch it, stop it, and see what it changed. */
 
-import { ask, askBytes, askJson, eventsOf, isStopped } from "./api.js";
+import { ask, askBytes, eventsOf, isStopped } from "./api.js";
 import { budgetOf, budgetWords, epsilonOf, normName } from "./budgets.js";
 import { draw, perturbation, signedMap, unpacked } from "./container.js";
 import { make, one, onlyLast } from "./dom.js";
@@ -29,7 +29,7 @@ export function outcomeWords({ before, after, success, success_8bit: inAFile }, 
 }
 
 /**
- * @param {Attack[]} attacks @param {any} bench what the page shows now, see app.js
+ * @param {Attack[]} attacks @param {any} bench what the page shows now, see bench.js
  * @returns {{reset: () => void, state: () => Record<string, string>, take: (state: Record<string, string>) => void, models: () => void}}
  */
 export function startAttack(attacks, bench) {
@@ -98,8 +98,7 @@ export function startAttack(attacks, bench) {
     isRunning(true);
     say("Starting\u2026");
     try {
-      const image = await bench.imageId(signal, onWait);
-      ({ id } = await askJson(`api/images/${encodeURIComponent(image)}/attacks`, { method: "POST", json, signal, onWait }));
+      ({ id } = await bench.ask("attacks", { method: "POST", json, signal, onWait }));
       const done = await watch(await ask(`api/attacks/${encodeURIComponent(id)}/events`, { signal, onWait }), parts);
       say("Looking at the attacked image\u2026");
       const buffer = await askBytes(`api/attacks/${encodeURIComponent(id)}/subject?${bench.query()}`, { signal, onWait });

@@ -91,6 +91,6 @@ function mark(buttons, id) {
   for (const button of buttons) {
     const isChosen = button.dataset.id === id;
     button.setAttribute("aria-pressed", String(isChosen));
-    if (isChosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (isChosen) button.scrollIntoView({ block: "nearest", inline: "center" });
   }
 }

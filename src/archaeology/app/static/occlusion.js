@@ -1,6 +1,6 @@
 /** Patches hidden with the pointer or the space bar, and how the answers of both models move. */
 
-import { askJson, isStopped } from "./api.js";
+import { isStopped } from "./api.js";
 import { barsTable, top } from "./bars.js";
 import { afterPause, make, one, onlyLast } from "./dom.js";
 import { placesRead } from "./link.js";
@@ -31,7 +31,7 @@ export function perModel(answer) {
 }
 
 /**
- * @param {any} bench what the page shows now, see app.js
+ * @param {any} bench what the page shows now, see bench.js
  * @returns {{reset: () => void, state: () => Record<string, string>, take: (state: Record<string, string>) => void, onPatch: (told: {query: number, isOccluded: boolean}) => void, models: () => void}}
  */
 export function startOcclusion(bench) {
@@ -48,9 +48,8 @@ export function startOcclusion(bench) {
     result.classList.add("is-old");
     if (!result.firstChild) say("Asking the models\u2026");
     try {
-      const image = await bench.imageId(signal, onWait);
       const json = { models: bench.models().map(({ key }) => key), places: [...hidden], grid, fill: fill.value };
-      show(perModel(await askJson(`api/images/${encodeURIComponent(image)}/occlude`, { method: "POST", json, signal, onWait })));
+      show(perModel(await bench.ask("occlude", { method: "POST", json, signal, onWait })));
     } catch (error) {
       if (isStopped(error)) return;
       say(error.message, true);

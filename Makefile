@@ -5,7 +5,7 @@ BENCHES := statistics rollout grad_cam relevance integrated_gradients ablation a
 	attacks attacks_curve attacks_minimal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dig test check format bench lock clean $(addprefix bench-,$(subst _,-,$(BENCHES)))
+.PHONY: help venv dig test test-browser chromium screenshots check format bench lock clean $(addprefix bench-,$(subst _,-,$(BENCHES)))
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,8 +24,17 @@ venv: .venv/installed  ## Make the environment in .venv
 dig: venv  ## Dig the bundled specimens and write a report
 	$(BIN)/archaeology dig
 
-test: check  ## Run every check that CI runs
+test: check chromium  ## Run every check that CI runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=archaeology,beartype.beartype
+
+test-browser: venv chromium  ## Open explorer, app and report in a browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=archaeology,beartype.beartype -m browser
+
+chromium:  ## Install the browser that opens pages, where none is found
+	@docs/chromium.sh
+
+screenshots: venv chromium  ## Pictures of report, app and explorer; RUN=path takes a finished dig
+	$(BIN)/python docs/screenshots.py $(RUN)
 
 check: venv  ## Lint, types, layers, spelling
 	$(BIN)/ruff format --check .

@@ -33,7 +33,9 @@ def tables(module):
     import base64
 
     found = dict(re.findall(r'decodedTable\("([^"]+)"\); // (\w+)$', module, flags=re.M))
-    return {name: np.frombuffer(base64.b64decode(text), np.uint8).reshape(256, 3) for text, name in found.items()}
+    return {
+        name: np.frombuffer(base64.b64decode(text), np.uint8).reshape(256, 3) for text, name in found.items()
+    }
 
 
 def linear(table):
@@ -43,10 +45,16 @@ def linear(table):
 
 def lab(light):
     """CIE L*a*b* under D65."""
-    matrix = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    matrix = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
     xyz = np.clip(light, 0, 1) @ np.array(matrix).T / [0.95047, 1, 1.08883]
     root = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
-    return np.stack([116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], 1)
+    return np.stack(
+        [116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], 1
+    )
 
 
 @pytest.mark.parametrize("name", [*SEQUENTIAL, DIVERGING])

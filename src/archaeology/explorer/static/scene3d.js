@@ -11,7 +11,8 @@
  */
 
 const SLAB_GAP = 0.08; // between tiles, in sides of a tile
-export const FRONT_VIEW = { yaw: 0.98, pitch: 0.3, zoom: 1, pan: [0, 0] };
+const FIRST_YAWS = [0.6, 0.75, 0.9, 1.05, 1.2];
+const FIRST_PITCHES = [0.15, 0.3, 0.5, 0.7, 0.9, 1.05];
 
 /**
  * Give every tile its place, and its cell in the atlas texture.
@@ -92,6 +93,22 @@ export function projected(camera, x, y, z) {
   return [along(0), along(1)];
 }
 
+/**
+ * The side from which most of the tiles is seen on this screen.
+ * @param {Scene3d | null} scene @param {{width: number, height: number, margin: number} | null} screen
+ * @returns {{yaw: number, pitch: number, zoom: number, pan: number[]}}
+ */
+export function bestView(scene, screen) {
+  const views = FIRST_YAWS.flatMap((yaw) => FIRST_PITCHES.map((pitch) => ({ yaw, pitch, zoom: 1, pan: [0, 0] })));
+  if (!scene || !screen) return views[0];
+  const worth = (/** @type {typeof views[0]} */ view) => {
+    const camera = cameraOf(scene, view, screen);
+    const area = camera.right[0] * camera.down[1] - camera.right[1] * camera.down[0];
+    return Math.abs(area) * shareSeen(scene, camera);
+  };
+  return views.reduce((best, view) => (worth(view) > worth(best) ? view : best));
+}
+
 /** Orders of the layers, farthest first; the picture is -1. @param {Scene3d} scene @param {{yaw: number}} view */
 export function backToFront(scene, view) {
   const nearFirst = [-1, ...scene.layers.keys()];
@@ -116,15 +133,24 @@ export function shareSeen(scene, camera) {
 export function placeAt(scene, camera, order, x, y) {
   const area = camera.right[0] * camera.down[1] - camera.right[1] * camera.down[0];
   if (Math.abs(area) < 1e-3 * camera.scale * camera.scale) return null; // seen from the edge
-  for (const layer of [...order].reverse()) {
-    if (layer < 0) continue;
-    const { first, count, z } = scene.layers[layer];
+  const pointOn = (/** @type {number} */ z) => {
     const [left, top] = projected(camera, 0, 0, z);
-    const across = ((x - left) * camera.down[1] - (y - top) * camera.down[0]) / area;
-    const down = ((y - top) * camera.right[0] - (x - left) * camera.right[1]) / area;
-    const isInside = (/** @type {Place} */ place) =>
-      across >= place.x && across < place.x + 1 && down >= place.y && down < place.y + 1;
-    const found = scene.places.slice(first, first + count).find(isInside);
+    return [
+      ((x - left) * camera.down[1] - (y - top) * camera.down[0]) / area,
+      ((y - top) * camera.right[0] - (x - left) * camera.right[1]) / area,
+    ];
+  };
+  const isIn = (/** @type {number[]} */ [across, down], left, top, width, height) =>
+    across >= left && across < left + width && down >= top && down < top + height;
+  for (const layer of [...order].reverse()) {
+    if (layer < 0) {
+      const { x: left, y: top, width, height } = scene.picture;
+      if (isIn(pointOn(0), left, top, width, height)) return null;
+      continue;
+    }
+    const { first, count, z } = scene.layers[layer];
+    const point = pointOn(z);
+    const found = scene.places.slice(first, first + count).find((place) => isIn(point, place.x, place.y, 1, 1));
     if (found) return found;
   }
   return null;

@@ -1,6 +1,7 @@
 // Layer, head and space at once: the picture in front, behind it every layer as a slab with a tile for each head.
 
-import { backToFront, cameraOf, placeAt, projected, shareSeen, arranged, FRONT_VIEW } from "./scene3d.js";
+import { arranged, backToFront, bestView, cameraOf, placeAt, projected, shareSeen } from "./scene3d.js";
+import { labels3d, writeLabels } from "./labels3d.js";
 import { WebglPainter } from "./webgl3d.js";
 import { CanvasPainter } from "./canvas3d.js";
 import { MAPS } from "./colours.js";
@@ -56,7 +57,8 @@ class View3d {
     this.handle = handle;
     this.frames = 0;
     this.going = null; // where the camera moves to
-    this.view = { ...FRONT_VIEW, pan: [0, 0] };
+    this.view = bestView(null, null);
+    this.isUntouched = true; // the view is chosen anew for a screen or a model of another shape
     this.shown = { tiles: [], map: MAPS.viridis, selected: null, query: null };
     this.scene = arranged([], this.image.width / this.image.height);
     this.hovered = -1; // under the pointer
@@ -72,7 +74,7 @@ class View3d {
 
   build() {
     const full = { position: "absolute", inset: "0", width: "100%", height: "100%", display: "block" };
-    this.frame = styled("div", { class: "aa-view3d" }, { position: "relative", height: "420px", overflow: "hidden" });
+    this.frame = styled("div", { class: "aa-view3d" }, { position: "relative", height: "clamp(240px, 60vw, 420px)", overflow: "hidden" });
     this.labels = styled("canvas", { "aria-hidden": "true" }, { ...full, pointerEvents: "none" });
     this.surface = styled("div", {
       tabindex: "0", role: "application", "aria-roledescription": "3D view",
@@ -151,7 +153,8 @@ class View3d {
       this.shown = { ...shown, selected, query: shown.query ?? null };
       const tiles = shown.tiles.map((tile) => ({ ...tile, values: Float32Array.from(tile.values) }));
       this.scene = arranged(tiles, this.image.width / this.image.height);
-      this.hovered = -1;
+      this.hovered = Math.min(this.hovered, tiles.length - 1);
+      this.surface.title = this.scene.places[this.hovered]?.tile.title ?? "";
       this.cursor = Math.min(this.cursor, this.scene.places.length - 1);
       this.isLoaded = false;
       if (said && selected && (said.layer !== selected.layer || said.head !== selected.head)) this.say(this.selectedPlace());
@@ -175,7 +178,8 @@ class View3d {
     }
     if (!this.isLoaded) this.painter.load(this.scene, this.shown.map);
     this.isLoaded = true;
-    this.screen = { width, height, margin: VIEW3D_MARGIN };
+    this.screen = { width, height, margin: Math.min(VIEW3D_MARGIN, width / 20) };
+    if (this.isUntouched) this.view = bestView(this.scene, this.screen);
     const camera = cameraOf(this.scene, this.view, this.screen);
     const ink = inkOf(this.element);
     const hovered = this.cursor >= 0 ? this.cursor : this.hovered;
@@ -213,41 +217,11 @@ class View3d {
     return this.scene.places[this.selectedNumber()] ?? null;
   }
 
-  /** Numbers of layers below the slabs, of heads on the chosen layer, and words for the tile under the pointer. */
   label(camera, ratio, ink, hovered) {
     const context = this.labels.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.screen.width, this.screen.height);
-    const dark = ink[0] + ink[1] + ink[2] > 1.5; // light ink is written on a dark page
-    const write = (text, at, align = "center", size = 12) => {
-      context.font = `${size}px system-ui, sans-serif`;
-      context.textAlign = align;
-      context.lineWidth = 3;
-      context.lineJoin = "round";
-      context.strokeStyle = dark ? "rgb(0 0 0 / 85%)" : "rgb(255 255 255 / 90%)";
-      context.fillStyle = `rgb(${ink.map((part) => Math.round(255 * part)).join(" ")})`;
-      context.strokeText(text, at[0], at[1]);
-      context.fillText(text, at[0], at[1]);
-    };
-    const below = (x, y, z) => { const at = projected(camera, x, y, z); return [at[0], at[1] + 16]; };
-    write("image", below(0, this.scene.picture.y + this.scene.picture.height, 0));
-    let last = -Infinity;
-    this.scene.layers.forEach(({ first, z }, order) => {
-      const number = this.scene.places[first].tile.layer + 1;
-      const isChosen = this.shown.selected?.layer === number - 1;
-      const at = below(0, this.scene.height / 2, z);
-      const isApart = Math.abs(at[0] - last) > 22 || Math.abs(camera.ahead[1]) > 14;
-      if (!isApart && !isChosen) return;
-      write(order === 0 || isChosen ? `layer ${number}` : `${number}`, at, "center", isChosen ? 14 : 12);
-      last = at[0];
-    });
-    this.scene.places.forEach(({ tile, x, y, z }, number) => {
-      const isNamed = number === hovered || number === this.selectedNumber();
-      if (tile.layer !== this.shown.selected?.layer && !isNamed) return;
-      const at = projected(camera, x + 0.5, y + 0.5, z);
-      if (isNamed) write(`layer ${tile.layer + 1}, head ${tile.head + 1}`, at, "center", 13);
-      else if (camera.scale > 14) write(`${tile.head + 1}`, [at[0], at[1] + 4], "center", 11);
-    });
+    writeLabels(context, labels3d(this.scene, camera, this.shown.selected, hovered), ink);
   }
 
   say(place) {
@@ -281,6 +255,7 @@ class View3d {
     if (Math.hypot(across, down) > 4) this.grabbed.isMoved = true;
     if (!this.grabbed.isMoved) return undefined;
     this.going = null;
+    this.isUntouched = false;
     this.view.yaw = this.grabbed.yaw + across * 0.008;
     this.view.pitch = this.clamped(this.grabbed.pitch + down * 0.008);
     return this.request();
@@ -365,12 +340,13 @@ class View3d {
   }
 
   reset() {
-    this.go({ ...FRONT_VIEW, pan: [0, 0] }, 250);
+    this.go(bestView(this.scene, this.screen), 250);
   }
 
-  /** Move the camera, at once where motion is unwelcome. @param {typeof FRONT_VIEW} goal @param {number} milliseconds */
+  /** Move the camera, at once where motion is unwelcome. @param {{yaw: number, pitch: number, zoom: number, pan: number[]}} goal @param {number} milliseconds */
   go(goal, milliseconds) {
     const from = this.view;
+    this.isUntouched = false;
     const start = performance.now();
     this.going = goal;
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -249,10 +249,17 @@ def test_corruptions_are_kept_by_family_and_compared_with_the_reference(document
     wrong = [100 * (1 - row["accuracy"]) for row in rows]
     np.testing.assert_allclose(data.lines[1].cells[1], wrong)
     np.testing.assert_allclose(data.lines[1].by_kind[0, 1], np.mean(wrong))
-    np.testing.assert_allclose(
-        data.lines[1].by_kind[1, 1], np.mean([100 * (1 - row["accuracy_high"]) for row in rows])
-    )
     models = document["corruptions"]["models"]
+    own = next(row for row in models[CNN]["by_kind"] if row["corruption"] == "fog")
+    np.testing.assert_allclose(
+        data.lines[1].by_kind[:, 1], [100 * own[f"error{end}"] for end in ("", "_low", "_high")]
+    )
+    older = deepcopy(document)
+    del older["corruptions"]["models"][CNN]["by_kind"]
+    line = computed("corruptions", older).lines[1]
+    np.testing.assert_allclose(
+        line.by_kind[1, 1], np.mean([100 * (1 - row["accuracy_high"]) for row in rows])
+    )
     set_interval(models[CNN], "difference", 0.25, 0.2, 0.3)
     set_interval(models[THIRD], "difference", -0.02, -0.05, 0.01)
     text = said("corruptions", document)

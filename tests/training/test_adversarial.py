@@ -11,7 +11,7 @@ from tests.training.specimens import MEAN, STD, KilledError, tiny_model, tiny_tr
 from torch import nn
 
 from archaeology.models import ConvNet
-from archaeology.training.adversarial import Adversary, adversary_of, same_buffers
+from archaeology.training.adversarial import Adversary, adversary_of, divergence, same_buffers
 from archaeology.training.config import TrainConfig
 from archaeology.training.loop import train
 from archaeology.training.optimizers import make_optimizer
@@ -103,6 +103,90 @@ def test_the_climb_is_that_of_the_papers_number_by_number(steps, step_size):
         torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
+def shares(weights, place):
+    """Softmax of a linear model, number by number, of one image of pixels in [0, 1]."""
+    normal = [(value - UNEVEN_MEAN[c]) / UNEVEN_STD[c] for c, value in place_by_channel(place)]
+    powers = [math.exp(sum(w * value for w, value in zip(row, normal, strict=True))) for row in weights]
+    return [power / sum(powers) for power in powers]
+
+
+def moved_most(weights, image, start, epsilon, step_size, steps):
+    """Number by number: sign steps on KL(p of the image, p of the place), as in the paper's algorithm 1."""
+    place, own = list(start), shares(weights, image)
+    for _ in range(steps):
+        now = shares(weights, place)
+        for index in range(len(place)):
+            slope = sum((q - p) * row[index] for p, q, row in zip(own, now, weights, strict=True))
+            moved = place[index] + step_size * ((slope > 0) - (slope < 0))
+            moved = min(max(moved, image[index] - epsilon), image[index] + epsilon)
+            place[index] = min(max(moved, 0.0), 1.0)
+    return place
+
+
+def test_trades_moves_the_answer_as_far_as_the_paper_does_number_by_number():
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.rand(2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    pixels[0, 0, 0] = torch.tensor([0.0, 1.0, 0.01, 0.99, 0.5])
+    weights = torch.randn(7, 60, generator=generator, dtype=torch.float64) / 4
+    adversary = Adversary(0.08, 3, 0.03, UNEVEN_MEAN, UNEVEN_STD, trades=6.0)
+    images = normalised(pixels, UNEVEN_MEAN, UNEVEN_STD)
+    own = images.flatten(1) @ weights.T
+    found = adversary(
+        images,
+        lambda changed: divergence(changed.flatten(1) @ weights.T, own),
+        torch.Generator().manual_seed(5),
+    )
+    draws = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(5)).double()
+    starts = (pixels + 1e-3 * draws).clamp(0, 1)
+    for number in range(2):
+        given_ = [one[number].flatten().tolist() for one in (pixels, starts)]
+        expected = moved_most(weights.tolist(), *given_, 0.08, 0.03, 3)
+        got = pixels_of(found, UNEVEN_MEAN, UNEVEN_STD)[number].flatten()
+        torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_divergence_is_that_of_kullback_and_leibler():
+    generator = torch.Generator().manual_seed(0)
+    said, own = torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
+    total = 0.0
+    for row in range(3):
+        p, q = own[row].softmax(0).tolist(), said[row].softmax(0).tolist()
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / 3
+    assert float(divergence(said, own)) == pytest.approx(total)
+    assert float(divergence(own, own)) == pytest.approx(0, abs=1e-15)
+    assert float(divergence((said, own), (own, own))) == pytest.approx(total / 2)
+
+
+@pytest.mark.parametrize("make", [tiny_model, lambda: ConvNet(12, 3, widths=(5, 7))], ids=["vit", "convnet"])
+def test_trades_learns_from_the_images_and_from_how_far_the_answers_move(make):
+    images, labels = batch()
+    model, plain = opinionated(make()), opinionated(make())
+    plain.load_state_dict(model.state_dict())
+    for one in (model, plain):
+        one.patch_keep = 0.6  # some of a ViT's patches are dropped at random
+    torch.manual_seed(11)
+    made, losses = stepper(model, Adversary(0.05, 2, 0.03, MEAN, STD, trades=4.0)), []
+    calls = trained_on(model, lambda: losses.append(made(images, labels)[0]))
+    assert len(calls) == 1 + 2 + 2  # what it says, two steps of the adversary, and what is learned from
+    assert all(
+        torch.equal(calls[-1][1], drawn_from) for _, drawn_from in calls
+    )  # the same patches in every pass
+    assert torch.equal(calls[-2][0], images) and not torch.equal(calls[-1][0], images)
+    plain.train(model.training)
+    with torch.random.fork_rng():
+        torch.set_rng_state(calls[-1][1])
+        own = plain(images)
+        torch.set_rng_state(calls[-1][1])
+        changed = plain(calls[-1][0])
+    p, q = own.softmax(1), changed.softmax(1)
+    loss = F.cross_entropy(own, labels) + 4 * (p * (p.log() - q.log())).sum(1).mean()
+    torch.testing.assert_close(losses[0], loss.detach())
+    loss.backward()
+    for (name, one), other in zip(model.named_parameters(), plain.named_parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other[1].grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
 @given(
     st.floats(1e-3, 1.0),
     st.integers(1, 3),
@@ -130,8 +214,8 @@ def test_several_steps_raise_the_loss_more_than_one_and_one_more_than_none():
         return F.cross_entropy(model(changed), labels)
 
     losses = [float(loss_of(images).detach())]
-    for adversarial in ("fast", "pgd"):
-        config = TrainConfig(adversarial=adversarial, epsilon=0.05, attack_steps=10)
+    for adversarial, steps in (("fast", {}), ("pgd", {"attack_steps": 10})):
+        config = TrainConfig(adversarial=adversarial, epsilon=0.05, **steps)
         adversary = adversary_of(config, MEAN, STD)
         assert adversary is not None
         losses.append(float(loss_of(adversary(images, loss_of, torch.Generator().manual_seed(0))).detach()))
@@ -144,6 +228,8 @@ def test_several_steps_raise_the_loss_more_than_one_and_one_more_than_none():
         ({"adversarial": "fast"}, 1, 0.1),
         ({"adversarial": "pgd"}, 7, 0.02),
         ({"adversarial": "pgd", "attack_steps": 3, "attack_step_size": 0.5}, 3, 0.5),
+        ({"adversarial": "trades"}, 10, 0.02),
+        ({"adversarial": "trades", "attack_steps": 4, "trades_weight": 2.5}, 4, 0.02),
     ],
 )
 def test_steps_follow_from_epsilon_unless_they_are_given(options, steps, step_size):
@@ -152,6 +238,8 @@ def test_steps_follow_from_epsilon_unless_they_are_given(options, steps, step_si
     assert (adversary.epsilon, adversary.steps) == (0.08, steps)
     assert adversary.step_size == pytest.approx(step_size)
     assert (adversary.mean, adversary.std) == (MEAN, STD)
+    weight = options.get("trades_weight", 6.0) if options["adversarial"] == "trades" else None
+    assert adversary.trades == weight
 
 
 def test_who_asks_for_no_adversary_gets_none():
@@ -238,8 +326,9 @@ HARD = {"adversarial": "pgd", "attack_steps": 2, "epsilon": 0.05}
         {"adversarial": "fast"},
         {**HARD, "ema": 0.9, "accumulate": 2, "patch_keep": [[0.0, 0.6]]},
         {**HARD, "dtype": "float16"},
+        {**HARD, "adversarial": "trades", "accumulate": 2},
     ],
-    ids=["fast", "tricky", "scaled"],
+    ids=["fast", "tricky", "scaled", "trades"],
 )
 def test_stopped_and_never_stopped_end_alike(tmp_path, options):
     whole, _ = tiny_training(None, ALONE, **options)
@@ -280,13 +369,14 @@ def withstood(model, epsilon):
     return [float((model(given).argmax(1) == labels).float().mean()) for given in (images, found)]
 
 
-@pytest.mark.parametrize("adversarial", ["fast", "pgd"])
+@pytest.mark.parametrize("adversarial", ["fast", "pgd", "trades"])
 def test_what_learns_from_an_adversary_withstands_one(adversarial):
     reached = {}
     for kind in ("none", adversarial):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(108, 16), nn.ReLU(), nn.Linear(16, 2))
-        options = {"adversarial": kind, "epsilon": 0.1, "attack_steps": 3, "optimizer": "adam"}
+        options = {"adversarial": kind, "epsilon": 0.1, "optimizer": "adam"}
+        options |= {} if kind == "fast" else {"attack_steps": 3}
         config = TrainConfig(
             epochs=1, batch_size=100, learning_rate=0.01, device="cpu", dtype="float32", **options
         )
@@ -311,7 +401,15 @@ def test_what_learns_from_an_adversary_withstands_one(adversarial):
         ({"epsilon": "eight"}, "a size must look like 0.03 or 8/255, but got 'eight'"),
         ({"epsilon": "8/0"}, "a size must look like 0.03 or 8/255, but got '8/0'"),
         ({"attack_steps": 0}, "greater than or equal to 1"),
-        ({"adversarial": "slow"}, "'none', 'fast' or 'pgd'"),
+        ({"adversarial": "slow"}, "'none', 'fast', 'pgd' or 'trades'"),
+        (
+            {"adversarial": "fast", "attack_steps": 3},
+            r"the fast adversary takes one step, but got .*attack_steps=3; leave it out, or choose pgd",
+        ),
+        (
+            {"adversarial": "pgd", "trades_weight": 2.0},
+            r"trades_weight is of the adversary trades, but got .*'pgd'; choose trades or leave it out",
+        ),
     ],
 )
 def test_mistakes_are_named(fields, told):

@@ -6,6 +6,7 @@ While patches are dropped, the adversary changes only those that are kept; at th
 from dataclasses import replace
 
 from archaeology.recipes.recipe import Recipe, recipes
+from archaeology.recipes.robust_settings import ROBUST_SETTINGS
 from archaeology.recipes.vit_cifar10 import vit_cifar10
 
 ORIGIN = "bundled:vit_cifar10"
@@ -16,12 +17,7 @@ def vit_cifar10_robust() -> Recipe:
     """60 % of the test images, 33 % after PGD-20 at 8/255, in 6 epochs from plain weights (19 core-minutes); seed 0."""
     plain = vit_cifar10()
     changed = {
-        "epochs": 6,
-        "adversarial": "pgd",
-        "attack_steps": 2,
-        "attack_step_size": 5 / 255,
-        "epsilon": 8 / 255,
-        "label_smoothing": 0.0,
+        **ROBUST_SETTINGS,
         "learning_rate": 0.01,
         "other_learning_rate": 1e-3,
         "patch_keep": ((0.0, 0.5), (0.7, 1.0)),

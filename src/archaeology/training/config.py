@@ -119,18 +119,26 @@ class TrainConfig(BaseModel):
     temperature: float = Field(
         default=3.0, gt=0, description="by which soft distillation divides both sides' logits"
     )
-    adversarial: Literal["none", "fast", "pgd"] = Field(
+    adversarial: Literal["none", "fast", "pgd", "trades"] = Field(
         default="none",
-        description="learn from images changed to raise the loss: by one step from a random start, or by several",
+        description="learn from images changed to raise the loss: by one step from a random start, or by several; or "
+        "from images as they are, and from how far changed ones move the answer",
     )
     epsilon: PixelSize = Field(
         default=8 / 255,
         description="largest change of a pixel in [0, 1] that an adversary may make, e.g. 8/255",
     )
-    attack_steps: int = Field(default=7, ge=1, description="gradients that the pgd adversary takes")
+    attack_steps: int | None = Field(
+        default=None, ge=1, description="gradients that an adversary takes; None takes 7 (pgd), 10 (trades)"
+    )
     attack_step_size: PixelSize | None = Field(
         default=None,
-        description="how far it moves a pixel in a step; None takes 1.25 epsilon (fast), 0.25 epsilon (pgd)",
+        description="how far it moves a pixel in a step; None takes 1.25 epsilon (fast), 0.25 epsilon (pgd, trades)",
+    )
+    trades_weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="of TRADES, how much it counts that answers stay where they are; None takes 6",
     )
     freeze: Annotated[str, BeforeValidator(frozen_part)] = Field(
         default="none", description="what is not trained: none, backbone, or blocks:N for the first N"
@@ -164,5 +172,13 @@ class TrainConfig(BaseModel):
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"accumulate must divide batch_size, but got {self.batch_size=} and {self.accumulate=}"
+            )
+        if self.adversarial == "fast" and self.attack_steps not in (None, 1):
+            raise ValueError(
+                f"the fast adversary takes one step, but got {self.attack_steps=}; leave it out, or choose pgd"
+            )
+        if self.trades_weight is not None and self.adversarial != "trades":
+            raise ValueError(
+                f"trades_weight is of the adversary trades, but got {self.adversarial=}; choose trades or leave it out"
             )
         return self

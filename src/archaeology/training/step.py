@@ -1,13 +1,14 @@
 """One step: answer a batch part by part, compare, collect gradients, look at their size, move."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from archaeology.training.adversarial import Adversary, same_buffers
+from archaeology.training.adversarial import Adversary, divergence, same_buffers
 from archaeology.training.config import TrainConfig
 from archaeology.training.runtime import Wrapped
 
@@ -36,12 +37,14 @@ class Stepper:
         device = self._learns[0].device
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self._device = device
+        self._cuda = [device] if device.type == "cuda" else []
 
-    def __call__(self, images: Tensor, targets: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Any, targets: Any) -> tuple[Tensor, Tensor]:
         """Take a step.
 
         Args:
-            images: This process's share of the batch, ready for the model, on its device.
+            images: This process's share of the batch, ready for the model, on its device; a tensor or a tuple of
+                tensors, image by image.
             targets: What the objective compares with; a tensor or a tuple of tensors, image by image.
 
         Returns:
@@ -50,11 +53,11 @@ class Stepper:
         """
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self._device)
-        parts = list(zip(images.chunk(self._parts), chunks(targets, self._parts), strict=True))
+        parts = list(zip(chunks(images, self._parts), chunks(targets, self._parts), strict=True))
         for number, (part, aims) in enumerate(parts, start=1):
-            part = self._changed(part, aims)
+            changed = self._changed(part, aims)
             self._wrapped.share_gradients(number == len(parts))
-            share = self._loss(self._wrapped.forward, part, aims) * (len(part) / len(images))
+            share = self._learnt(part, changed, aims) * (count_of(part) / count_of(images))
             self.scaler.scale(share).backward()
             loss += share.detach()
         self.scaler.unscale_(self.optimizer)
@@ -67,28 +70,50 @@ class Stepper:
             norm = norm.where(norm.isfinite(), 0.0)
         return loss, norm
 
-    def _loss(self, forward: Callable[[Tensor], Any], images: Tensor, targets: Any) -> Tensor:
-        """The loss of these images."""
+    def _said(self, forward: Callable[[Any], Any], images: Any) -> Any:
+        """What the model says, in at least float32."""
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            said = forward(images)
-        return self._objective(floats(said), targets)
+            return floats(forward(images))
 
-    def _changed(self, images: Tensor, targets: Any) -> Tensor:
+    def _learnt(self, images: Any, changed: Any, targets: Any) -> Tensor:
+        """The loss that is learned from: of the changed images; with TRADES of the images, and how far answers move.
+
+        There the images go through the model itself, with the same random numbers, and the changed ones through what
+        shares gradients among processes, which wants to be asked once; all gradients arrive together.
+        """
+        if self._adversary is None or self._adversary.trades is None:
+            return self._objective(self._said(self._wrapped.forward, changed), targets)
+        with torch.random.fork_rng(self._cuda):
+            plain = self._said(self._model, images)
+        moved = divergence(self._said(self._wrapped.forward, changed), plain)
+        return self._objective(plain, targets) + self._adversary.trades * moved
+
+    def _changed(self, images: Any, targets: Any) -> Any:
         """The images as the adversary changes them, if there is one.
 
         It asks the model itself, not what shares gradients among processes. What is drawn at random in each of its
         passes, such as patches to drop, is drawn again in the pass that is learned from.
         """
-        if self._adversary is None:
+        adversary = self._adversary
+        if adversary is None:
             return images
-        cuda = [self._device] if self._device.type == "cuda" else []
 
-        def loss_of(changed: Tensor) -> Tensor:
-            with torch.random.fork_rng(cuda):
-                return self.scaler.scale(self._loss(self._model, changed, targets))
+        def said(some: Any) -> Any:
+            with torch.random.fork_rng(self._cuda):
+                return self._said(self._model, some)
 
         with same_buffers(self._model):
-            return self._adversary(images, loss_of)
+            if adversary.trades is None:
+                return adversary(images, lambda some: self.scaler.scale(self._objective(said(some), targets)))
+
+            @cache
+            def plain() -> (
+                Any
+            ):  # asked when the adversary has drawn its start, so that the same patches are dropped
+                with torch.no_grad():
+                    return said(images)
+
+            return adversary(images, lambda some: self.scaler.scale(divergence(said(some), plain())))
 
     def _clipped(self) -> Tensor:
         """Clip where asked; the norm before."""
@@ -106,6 +131,11 @@ def chunks(targets: Any, count: int) -> list[Any]:
     if isinstance(targets, Tensor):
         return list(targets.chunk(count))
     return list(zip(*(chunks(one, count) for one in targets), strict=True))
+
+
+def count_of(images: Any) -> int:
+    """How many images a tensor, or a tuple of tensors, speaks of."""
+    return len(images) if isinstance(images, Tensor) else count_of(images[0])
 
 
 def floats(said: Any) -> Any:

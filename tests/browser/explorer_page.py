@@ -12,7 +12,8 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name=
 <title>Explorer</title><link rel="icon" href="data:,"><style>
 body { margin: 0; padding: clamp(.6rem, 2vw, 2rem); background: #fefefd; }
 @media (prefers-color-scheme: dark) { body { background: #16181b; color: #e6e4df } }
-</style></head><body><main><h1 style="font: 600 1.1rem serif; margin: 0 0 1rem">Explorer</h1><div id="here"></div></main>
+</style></head><body><main><h1 style="font: 600 1.1rem serif; margin: 0 0 1rem">Explorer</h1>
+<div id="here"></div></main>
 <script type="module">
 import { mount } from "./explorer.js";
 const subjects = SUBJECTS;
@@ -70,11 +71,18 @@ def heads_of(layers: int, heads: int, seed: int) -> list[dict]:
     for layer in range(layers):
         for head in range(heads):
             value = float(random.normal(0.004, 0.008))
-            found.append({
-                "layer": layer, "head": head, "label": LABELS[(layer + head) % 6], "entropy": 1 + 4 * random.random(),
-                "distance": 20 + 90 * random.random(), "participation": random.random(), "class_token_mass": random.random() ** 2,
-                "effect": {"value": value, "low": value - 0.006, "high": value + 0.006, "n": 1000},
-            })  # fmt: skip
+            found.append(
+                {
+                    "layer": layer,
+                    "head": head,
+                    "label": LABELS[(layer + head) % 6],
+                    "entropy": 1 + 4 * random.random(),
+                    "distance": 20 + 90 * random.random(),
+                    "participation": random.random(),
+                    "class_token_mass": random.random() ** 2,
+                    "effect": {"value": value, "low": value - 0.006, "high": value + 0.006, "n": 1000},
+                }
+            )
     return found
 
 
@@ -84,11 +92,19 @@ def heat(method: str, title: str, side: int, seed: int, state="drawn", is_signed
     values = 4 * np.exp(-((x - 0.42) ** 2 + (y - 0.5) ** 2) / 0.05) + random.random((side, side))
     values = values / values.mean() if not is_signed else values - 1.6
     return {
-        "method": method, "title": title, "says": f"how much each patch counts, as {title} reckons it.",
-        "formula": "A = product over layers of (mean of heads + identity) / 2", "unit": "" if is_signed else "x an even share",
-        "rows": side, "columns": side, "values": Plain(values.astype(np.float32)) if state == "drawn" else None,
-        "shared": None if is_signed else [0.0, 6.0], "knows_class": method != "rollout", "is_signed": is_signed, "state": state,
-    }  # fmt: skip
+        "method": method,
+        "title": title,
+        "says": f"how much each patch counts, as {title} reckons it.",
+        "formula": "A = product over layers of (mean of heads + identity) / 2",
+        "unit": "" if is_signed else "x an even share",
+        "rows": side,
+        "columns": side,
+        "values": Plain(values.astype(np.float32)) if state == "drawn" else None,
+        "shared": None if is_signed else [0.0, 6.0],
+        "knows_class": method != "rollout",
+        "is_signed": is_signed,
+        "state": state,
+    }
 
 
 def answer(name: str, confidence: float, is_right: bool | None) -> dict:
@@ -97,24 +113,59 @@ def answer(name: str, confidence: float, is_right: bool | None) -> dict:
 
 def cnn() -> dict:
     return {
-        "key": "cnn", "kind": "cnn", "name": "ResNet-50", "answer": answer("orange", 0.71, True), "logits": None, "layout": None,
-        "attention": None, "heads": [], "maps": [
-            heat("grad_cam", "Grad-CAM", 7, 5), heat("integrated_gradients", "Integrated gradients", 14, 6, is_signed=True),
-            heat("legrad", "LeGrad", 7, 5, state="missing")],
-    }  # fmt: skip
+        "key": "cnn",
+        "kind": "cnn",
+        "name": "ResNet-50",
+        "answer": answer("orange", 0.71, True),
+        "logits": None,
+        "layout": None,
+        "attention": None,
+        "heads": [],
+        "maps": [
+            heat("grad_cam", "Grad-CAM", 7, 5),
+            heat("integrated_gradients", "Integrated gradients", 14, 6, is_signed=True),
+            heat("legrad", "LeGrad", 7, 5, state="missing"),
+        ],
+    }
 
 
 def vit(layers=12, heads=12, side=14, prefix=("class",), seed=0) -> dict:
     made = patterns(layers, heads, side, len(prefix), seed)
     return {
-        "key": "vit", "kind": "vit", "name": "ViT-Base, patch 16", "answer": answer("tennis ball", 0.934, False), "logits": None,
-        "layout": {"rows": side, "columns": side, "prefix": list(prefix), "readout": "class_token" if prefix else "mean"},
-        "attention": {"kind": "token", "queries": None, "readout": None, "layers": [
-            {"name": f"blocks.{i}.attn", "rows": side, "columns": side, "heads": heads, "pattern": SquareRoot(one), "places": None}
-            for i, one in enumerate(made)]},
+        "key": "vit",
+        "kind": "vit",
+        "name": "ViT-Base, patch 16",
+        "answer": answer("tennis ball", 0.934, False),
+        "logits": None,
+        "layout": {
+            "rows": side,
+            "columns": side,
+            "prefix": list(prefix),
+            "readout": "class_token" if prefix else "mean",
+        },
+        "attention": {
+            "kind": "token",
+            "queries": None,
+            "readout": None,
+            "layers": [
+                {
+                    "name": f"blocks.{i}.attn",
+                    "rows": side,
+                    "columns": side,
+                    "heads": heads,
+                    "pattern": SquareRoot(one),
+                    "places": None,
+                }
+                for i, one in enumerate(made)
+            ],
+        },
         "heads": heads_of(layers, heads, seed),
-        "maps": [heat("rollout", "Rollout", side, 1), heat("relevance", "Relevance", side, 2), heat("grad_cam", "Grad-CAM", side, 3, state="empty")],
-    }  # fmt: skip
+        "maps": [
+            heat("rollout", "Rollout", side, 1),
+            heat("relevance", "Relevance", side, 2),
+            heat("grad_cam", "Grad-CAM", side, 3, state="empty"),
+        ],
+    }
 
 
 def readout_only() -> dict:
@@ -131,10 +182,31 @@ def cross() -> dict:
     layers = [one[:, 1 : 1 + len(words), 1:] for one in patterns(4, 8, 14, 1, 9)]
     layers = [one / one.sum(-1, keepdims=True) for one in layers]
     return {
-        "key": "captioner", "kind": "encoder-decoder", "name": "Captioner", "answer": None, "logits": None, "layout": None, "heads": [], "maps": [],
-        "attention": {"kind": "cross", "queries": words, "readout": None, "layers": [
-            {"name": f"decoder.{i}.cross", "rows": 14, "columns": 14, "heads": 8, "pattern": SquareRoot(one), "places": None} for i, one in enumerate(layers)]},
-    }  # fmt: skip
+        "key": "captioner",
+        "kind": "encoder-decoder",
+        "name": "Captioner",
+        "answer": None,
+        "logits": None,
+        "layout": None,
+        "heads": [],
+        "maps": [],
+        "attention": {
+            "kind": "cross",
+            "queries": words,
+            "readout": None,
+            "layers": [
+                {
+                    "name": f"decoder.{i}.cross",
+                    "rows": 14,
+                    "columns": 14,
+                    "heads": 8,
+                    "pattern": SquareRoot(one),
+                    "places": None,
+                }
+                for i, one in enumerate(layers)
+            ],
+        },
+    }
 
 
 def window_places(side: int, window: int, shift: int) -> np.ndarray:
@@ -142,7 +214,11 @@ def window_places(side: int, window: int, shift: int) -> np.ndarray:
     places = np.arange(side * side).reshape(side, side)
     places = np.roll(places, (-shift, -shift), (0, 1))
     count = side // window
-    return places.reshape(count, window, count, window).transpose(0, 2, 1, 3).reshape(count * count, window * window)
+    return (
+        places.reshape(count, window, count, window)
+        .transpose(0, 2, 1, 3)
+        .reshape(count * count, window * window)
+    )
 
 
 def windowed() -> dict:
@@ -152,29 +228,51 @@ def windowed() -> dict:
         places = window_places(side, 7, 3 if i % 2 and side > 7 else 0)
         weights = np.exp(random.normal(0, 1.3, (len(places), heads, 49, 49)))
         weights /= weights.sum(-1, keepdims=True)
-        layers.append({
-            "name": f"layers.{i}.attn", "rows": side, "columns": side, "heads": heads,
-            "pattern": SquareRoot(weights.astype(np.float32)), "places": Plain(places.astype(np.int32)),
-        })  # fmt: skip
+        layers.append(
+            {
+                "name": f"layers.{i}.attn",
+                "rows": side,
+                "columns": side,
+                "heads": heads,
+                "pattern": SquareRoot(weights.astype(np.float32)),
+                "places": Plain(places.astype(np.int32)),
+            }
+        )
     return {
-        "key": "swin", "kind": "vit", "name": "Swin-Tiny", "answer": answer("orange", 0.88, True), "logits": None,
-        "layout": {"rows": 7, "columns": 7, "prefix": [], "readout": "mean"}, "heads": [], "maps": [],
+        "key": "swin",
+        "kind": "vit",
+        "name": "Swin-Tiny",
+        "answer": answer("orange", 0.88, True),
+        "logits": None,
+        "layout": {"rows": 7, "columns": 7, "prefix": [], "readout": "mean"},
+        "heads": [],
+        "maps": [],
         "attention": {"kind": "window", "queries": None, "readout": None, "layers": layers},
-    }  # fmt: skip
+    }
 
 
 def subject(name: str, title: str, models: list[dict], seed=0, size=224, note=None) -> dict:
     pixels = photo(size, seed)
     return {
-        "schema": 1, "id": name, "title": title, "label": "orange", "note": note,
-        "image": {"width": size, "height": size, "pixels": Plain(pixels)}, "models": models,
-    }  # fmt: skip
+        "schema": 1,
+        "id": name,
+        "title": title,
+        "label": "orange",
+        "note": note,
+        "image": {"width": size, "height": size, "pixels": Plain(pixels)},
+        "models": models,
+    }
 
 
 def subjects() -> list[dict]:
     return [
         subject("both", "An orange on a hill", [vit(), cnn()], note="Only the ViT is wrong."),
-        subject("registers", "With registers", [vit(6, 6, 8, ("class", "register", "register", "register", "register"), 3)], seed=1),
+        subject(
+            "registers",
+            "With registers",
+            [vit(6, 6, 8, ("class", "register", "register", "register", "register"), 3)],
+            seed=1,
+        ),
         subject("mean", "A small picture", [vit(6, 4, 8, (), 5), cnn()], seed=2, size=32),
         subject("readout", "Too many tokens", [readout_only(), cnn()], seed=3),
         subject("cross", "Words and patches", [cross()], seed=4),
@@ -188,11 +286,22 @@ def write_page(folder: Path, static: Path) -> None:
     for path in static.glob("*.js"):
         (folder / path.name).write_bytes(path.read_bytes())
     sheet = json.dumps((static / "explorer.css").read_text(encoding="utf-8"))
-    (folder / "style.js").write_text(f"export const STYLE = {sheet};\n", encoding="utf-8")  # as the bundle does
+    (folder / "style.js").write_text(
+        f"export const STYLE = {sheet};\n", encoding="utf-8"
+    )  # as the bundle does
     listed = []
     for one in subjects():
         (folder / f"{one['id']}.aax").write_bytes(pack(one))
-        listed.append({"id": one["id"], "title": one["title"], "note": one["note"], "group": "wrong" if one["note"] else "right"})
+        listed.append(
+            {
+                "id": one["id"],
+                "title": one["title"],
+                "note": one["note"],
+                "group": "wrong" if one["note"] else "right",
+            }
+        )
     row = np.random.default_rng(0).random((4, 6, 401), dtype=np.float32)
-    (folder / "readout-row.aax").write_bytes(pack({"schema": 1, "rows": SquareRoot(row / row.sum(-1, keepdims=True))}))
+    (folder / "readout-row.aax").write_bytes(
+        pack({"schema": 1, "rows": SquareRoot(row / row.sum(-1, keepdims=True))})
+    )
     (folder / "index.html").write_text(PAGE.replace("SUBJECTS", json.dumps(listed)), encoding="utf-8")

@@ -38,6 +38,7 @@ const EVERYTHING = ["subjects", "layers", "heads", "modes", "3d", "save"];
  * @property {() => string} state @property {(state: string) => Promise<void>} restore @property {(id: string) => Promise<void>} show
  * @property {(id: string, buffer: ArrayBuffer) => void} replace @property {(choice: object) => void} select
  * @property {(marks: {off?: {model: string, layer: number, head: number}[], covered?: number[]}) => void} mark
+ * @property {(marks: {off?: {model: string, layer: number, head: number}[], covered?: number[]}) => void} mark Heads that are off, places that are covered; nothing is told back.
  * @property {() => object|null} subject @property {() => void} destroy @property {Promise<void>} ready
  */
 
@@ -51,6 +52,7 @@ export function mount(element, source, options = {}) {
     show: (id) => explorer.open(id),
     replace: (id, buffer) => explorer.take(id, buffer),
     select: (choice) => explorer.select(choice),
+    mark: (marks) => explorer.mark(marks),
     mark: (marks) => explorer.mark(marks),
     subject: () => explorer.subject,
     destroy: () => explorer.destroy(),
@@ -80,7 +82,7 @@ class Explorer {
     this.tools = new Tools({ change, cover: () => this.hand.toggleCover(), numbers: () => this.toggleNumbers(), link: () => this.copyLink(), save: (kind) => this.save(kind) }, this.allowed, Boolean(this.options.prefix), Boolean(this.options.onPatch));
     this.atlas = new Atlas({ choose: (layer, head) => change({ layer, head, ...rawAgain(this.view, { layer }) }), name: (layer, head) => this.headName(layer, head), keydown: (event) => this.hand.key(event, "atlas") });
     this.facts = new Facts(this.options.onHead ? (layer, head) => this.toggleHead(layer, head) : null);
-    this.title = make("h3", { className: "aa-title" });
+    this.title = make("p", { className: "aa-title" });
     this.note = make("p", { className: "aa-note" });
     this.hint = make("p", { className: "aa-hint" });
     this.stage = make("div", { className: "aa-stage" });
@@ -92,7 +94,7 @@ class Explorer {
     this.subjects = this.source.subjects.length > 1 && this.allowed.includes("subjects") ? new Subjects(this.source.subjects, (id) => this.open(id)) : null;
     this.aside = make("div", { className: "aa-aside" }, this.atlas.element, this.facts.element);
     this.body = make("div", { className: "aa-body", hidden: true }, make("div", { className: "aa-guide" }, this.controls.element, this.hint), make("div", { className: "aa-main" }, this.stage, deep), this.aside);
-    this.root = make("div", { className: "aa-explorer" }, ...(this.subjects ? [this.subjects.element] : []),
+    this.root = make("div", { className: "aa-explorer", role: "group", "aria-label": "Explorer of attention" }, ...(this.subjects ? [this.subjects.element] : []),
       make("div", { className: "aa-head" }, this.title, this.note), this.status, this.body, this.tools.element, this.table, this.live);
     this.tools.element.hidden = true;
     element.append(this.root);
@@ -186,6 +188,13 @@ class Explorer {
     if (off) this.off = new Set(off.map(({ model, layer, head }) => `${model} ${layer} ${head}`));
     if (covered) this.hand.covered = new Set(covered);
     this.factsOf = null;
+    this.schedule();
+  }
+
+  /** What a host switched off or covered itself. */
+  mark({ off, covered }) {
+    if (off) this.off = new Set(off.map(({ model, layer, head }) => `${model} ${layer} ${head}`));
+    if (covered) this.hand.covered = new Set(covered);
     this.schedule();
   }
 

@@ -63,11 +63,14 @@ function shownAttention(model, view, isWaiting) {
 /** @returns {Shown} */
 function shownMap(model, map, view) {
   const own = map.values ? rangeOf(map.values) : null, state = map.state === "drawn" && !own ? "empty" : map.state;
-  if (state !== "drawn") return { ...nothing(state, map.title), caption: `${map.title}. ${stateWords(state)}`, message: stateWords(state) };
+  if (state !== "drawn") {
+    const message = `${stateWords(state)}${state === "missing" && map.says ? ` ${map.says}` : ""}`;
+    return { ...nothing(state, map.title), caption: `${map.title}. ${message}`, message };
+  }
   const [low, high] = usableRange(view.scale === "shared" && map.shared ? map.shared : own, map.is_signed);
   return {
     values: map.values, rows: map.rows, columns: map.columns, low, high, unit: unitWords(map.unit), isSigned: map.is_signed, isPart: false,
-    rest: null, keys: 0, state, title: map.title, caption: `${map.title}: ${map.says}`, hasShared: Boolean(map.shared), own,
+    rest: null, keys: 0, state, title: map.title, caption: `${map.title}: ${map.says.replace(/\.?$/, ".")}`, hasShared: Boolean(map.shared), own,
   };
 }
 

@@ -14,18 +14,10 @@ from PIL import Image
 
 from archaeology.core.pictures import as_rgb, upright
 
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "WEBP",
-    "BMP",
-    "GIF",
-)  # Pillow's other readers are rare, and some start programs
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # of Pillow's others some start programs; JPEG reads MPO, too
 MEMORY = 1_500_000_000
 CPU_SECONDS = 10
 SIZE = struct.Struct("<I")
-WIDE = ("I;16", "I", "F")
 
 
 def decoded(data: bytes, most_pixels: int, longest: int) -> tuple[dict[str, Any], bytes]:

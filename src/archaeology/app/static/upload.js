@@ -4,7 +4,7 @@ import { isStopped, send } from "./api.js";
 import { one, onlyLast } from "./dom.js";
 import { megabytes } from "./words.js";
 
-const KINDS = /^image\/(png|jpeg|webp|gif|bmp|tiff)$/;
+const KINDS = /^image\/(png|jpeg|webp|gif|bmp)$/;
 
 /**
  * What is wrong with a file, in words, before a byte of it is sent; null if nothing is.
@@ -13,7 +13,7 @@ const KINDS = /^image\/(png|jpeg|webp|gif|bmp|tiff)$/;
 export function complaint(file, limits) {
   const name = file.name ? `"${file.name}"` : "What was pasted";
   if (!file.size) return `${name} is empty. Choose an image.`;
-  if (!KINDS.test(file.type)) return `${name} is not an image this page can read${file.type ? ` (${file.type})` : ""}. PNG, JPEG, WebP, GIF, BMP and TIFF work.`;
+  if (!KINDS.test(file.type)) return `${name} is not an image this page can read${file.type ? ` (${file.type})` : ""}. PNG, JPEG, WebP, GIF and BMP work.`;
   if (limits.bytes && file.size > limits.bytes) return `${name} has ${megabytes(file.size)}; the server takes at most ${megabytes(limits.bytes)}. Make it smaller and try again.`;
   return null;
 }

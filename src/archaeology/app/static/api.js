@@ -7,6 +7,9 @@ export class Refused extends Error {
     super(words);
     this.status = status;
   }
+
+  /** Whether the same request may succeed later. */
+  get isBusy() { return this.status === 503 || this.status === 429; }
 }
 
 const WORDS = {
@@ -18,7 +21,7 @@ const WORDS = {
   415: "This is not an image the server can read: PNG, JPEG, WebP, GIF and BMP work.",
   503: "The server is too busy at the moment. Try again in a minute.",
 };
-const ATTEMPTS = 12;
+export const ATTEMPTS = 12;
 
 /** @param {string} path below the page's own @returns {string} */
 export function address(path) {
@@ -33,7 +36,7 @@ export function patience(wish, attempt) {
 }
 
 /** @param {number} seconds @param {AbortSignal} [signal] @returns {Promise<void>} */
-function pause(seconds, signal) {
+export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     const stop = () => { clearTimeout(timer); reject(signal.reason); };
     const timer = setTimeout(() => { signal?.removeEventListener("abort", stop); resolve(); }, seconds * 1000);
@@ -82,8 +85,7 @@ export async function ask(path, { method = "GET", json, form, signal, onWait } =
     }
     if (response.ok) return response;
     const refused = refusal(response.status, await response.text());
-    const isBusy = response.status === 503 || response.status === 429;
-    if (!isBusy || attempt + 1 >= ATTEMPTS) throw refused;
+    if (!refused.isBusy || attempt + 1 >= ATTEMPTS) throw refused;
     const seconds = patience(response.headers.get("Retry-After"), attempt);
     onWait?.(seconds, refused.message);
     await pause(seconds, signal);
@@ -114,7 +116,7 @@ export function send(file, { signal, onProgress }) {
     request.upload.onprogress = (event) => { if (event.lengthComputable) onProgress(event.loaded / event.total); };
     request.onload = () => {
       if (request.status >= 200 && request.status < 300) resolve(JSON.parse(request.responseText));
-      else reject(refusal(request.status, request.responseText));
+      else reject(Object.assign(refusal(request.status, request.responseText), { wish: request.getResponseHeader("Retry-After") }));
     };
     request.onerror = () => reject(new Refused(WORDS[0]));
     request.onabort = () => reject(new DOMException("Stopped.", "AbortError"));

@@ -164,7 +164,7 @@ function tell(parts, losses, odds, data) {
   one("#attack-progress").hidden = isDone;
   if (Number.isFinite(data.step)) {
     parts.says.textContent = stepWords(data);
-    Object.assign(one("#attack-progress"), { max: Math.max(1, steps), value: data.step });
+    one("#attack-progress").value = data.step / Math.max(1, steps);
   }
   const loss = losses.at(-1);
   one("#attack-loss").textContent = number(loss);

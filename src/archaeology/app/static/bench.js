@@ -11,6 +11,7 @@ import { read, written } from "./link.js";
 import { startOcclusion } from "./occlusion.js";
 import { busyWords, calm, trouble, wait } from "./status.js";
 import { startTabs } from "./tabs.js";
+import { forgetUpload } from "./upload.js";
 import { startViewer } from "./viewer.js";
 import { verdict } from "./words.js";
 
@@ -126,6 +127,7 @@ export class Bench {
     document.body.classList.add("is-open");
     one("#bench").hidden = false;
     this.gallery.mark(this.chosen.kind === "run" ? this.chosen.id : null);
+    if (this.chosen.kind === "run") forgetUpload();
     describe(image.unpacked.about);
     await this.viewer.show({ ...image, view: kept?.x });
     this.panels.forEach((panel) => { panel.reset(); panel.models(); });

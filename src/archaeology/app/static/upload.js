@@ -1,6 +1,6 @@
 /** An image of the reader's own: by button, by drop anywhere on the page, by paste. */
 
-import { isStopped, send } from "./api.js";
+import { ATTEMPTS, isStopped, patience, pause, send } from "./api.js";
 import { one, onlyLast } from "./dom.js";
 import { megabytes } from "./words.js";
 
@@ -50,7 +50,7 @@ export function startUpload({ limits, onImage }) {
     say(`Sending ${file.name || "the pasted image"} (${megabytes(file.size)})`);
     const onProgress = (share) => { progress.value = share; if (share === 1) say("Sent; the server is reading it"); };
     try {
-      const { id, width, height } = await send(file, { signal, onProgress });
+      const { id, width, height } = await sendPatiently(file, { signal, onProgress }, say);
       say(`${file.name || "Pasted image"}, ${width} \u00d7 ${height} pixels`);
       onImage({ id, title: file.name || "Pasted image" });
     } catch (error) {
@@ -77,6 +77,26 @@ export function startUpload({ limits, onImage }) {
     const file = fileOf(event.clipboardData);
     if (file) { event.preventDefault(); take(file); }
   });
+}
+
+/** Sends again while the server is busy. @param {File} file @param {Parameters<typeof send>[1]} options @param {(words: string) => void} say */
+async function sendPatiently(file, options, say) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await send(file, options);
+    } catch (error) {
+      if (!error.isBusy || attempt + 1 >= ATTEMPTS) throw error;
+      const seconds = patience(error.wish, attempt);
+      say(`${error.message} Trying again in ${Math.ceil(seconds)} s.`);
+      await pause(seconds, options.signal);
+    }
+  }
+}
+
+/** Another image is on the bench: what was uploaded is no longer the one that is seen. */
+export function forgetUpload() {
+  one("#preview").hidden = true;
+  one("#upload-words").textContent = "";
 }
 
 /** @param {HTMLElement} drop @param {(file: File) => void} take @param {() => void} refuse */

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -261,7 +262,7 @@ def test_outside_of_a_window_patches_are_hatched(opened):
     page = opened(state="s:window,m:swin,l:1,h:1,q:60")
     assert "Hatched patches lie outside" in page.text_content(".aa-panel figcaption")
     canvas = pixels(page, ".aa-panel[data-model=swin] canvas").astype(int)
-    far, near = canvas[-60:, -60:, :3], canvas[4:40, 120:170, :3]
+    far, near = canvas[-60:, -60:, :3], canvas[4:80, 4:80, :3]
     assert np.ptp(far, axis=-1).max() < 40, "hatching has no colour of a map"
     assert np.ptp(near, axis=-1).max() > 20
 
@@ -306,13 +307,14 @@ def test_files(opened):
     with page.expect_download() as got:
         page.get_by_role("button", name="Save as SVG").click()
     svg = got.value.path().read_text(encoding="utf-8")
+    words = " ".join(re.sub("<[^>]+>", " ", svg).split())
     for text in (
         "An orange on a hill",
         "where the patch in row 5, column 4 looks",
         "\N{MULTIPLICATION SIGN} an even share",
         "Grad-CAM",
     ):
-        assert text in svg, text
+        assert text in words, text
     problem = page.evaluate(
         "(text) => new DOMParser().parseFromString(text, 'image/svg+xml').querySelector('parsererror')?.textContent",
         svg,
@@ -394,8 +396,3 @@ def test_a_broken_subject_is_said(watching, site):
     page = watching(f"{site}index.html", before="window.fetch = async () => new Response('not a subject')")
     page.wait_for_selector("body[data-ready=yes]")
     assert "could not be opened" in page.text_content(".aa-status")
-
-
-def test_a_screenshot_is_not_empty(opened):
-    with Image.open(io.BytesIO(opened().screenshot())) as picture:
-        assert len(set(picture.convert("P").getdata())) > 50

@@ -173,8 +173,8 @@ test("words are queries, and a layer without a query says so", () => {
   const buffer = packed((make) => base(make, [{ ...MODEL, layout: null, attention: { kind: "cross", queries: ["a", "ball"], readout: null, layers: [{ name: "c", rows: 2, columns: 3, heads: 1, pattern: make.root(numbers(12), [0.5, 0.25], [1, 2, 6]), places: null }] } }]));
   const { models: [model] } = decodeSubject(buffer), view = { ...startView(), model: "vit", modes: { vit: "raw" }, layer: 0, query: 1 };
   near(model.attention.look(1)[0].values[4], 0.25 * (numbers(12)[10] / 255) ** 2);
-  assert.match(shownOf(model, view, false).caption, /where the word \u201cball\u201d looks/);
-  assert.equal(shownOf(model, { ...view, query: 2 }, false).state, "out");
+  assert.match(shownOf(model, view, "unseen").caption, /where the word \u201cball\u201d looks/);
+  assert.equal(shownOf(model, { ...view, query: 2 }, "unseen").state, "out");
   assert.equal(neighbour(model.attention, 0, "ArrowRight"), 1);
   assert.equal(neighbour(model.attention, 1, "ArrowRight"), 1);
 });
@@ -185,8 +185,8 @@ test("with the readout alone other queries are not invented", () => {
   const { models: [model] } = readout(), view = { ...startView(), model: "vit", modes: { vit: "raw" }, layer: 1 };
   assert.ok(model.attention.has(0, "pays") && !model.attention.has(3, "pays") && !model.attention.has(0, "receives"));
   near(model.attention.look(0)[1].values[6 + 2], 0.4 * (numbers(24)[20] / 255) ** 2);
-  assert.equal(shownOf(model, { ...view, query: 3 }, false).state, "unseen");
-  assert.equal(shownOf(model, { ...view, query: 3 }, true).state, "waiting");
+  assert.equal(shownOf(model, { ...view, query: 3 }, "unseen").state, "unseen");
+  assert.equal(shownOf(model, { ...view, query: 3 }, "waiting").state, "waiting");
   assert.ok(model.attention.look(3)[0].values.every(Number.isNaN));
 });
 
@@ -248,7 +248,7 @@ test("panels in one unit share a scale only where it is shared", () => {
 
 test("a map without evidence is said, never drawn", () => {
   const map = (values, state) => ({ method: "m", title: "M", says: "", unit: "x even share", rows: 1, columns: 2, values, state, shared: null, is_signed: false });
-  const shown = (one) => shownOf({ key: "cnn", maps: [one], attention: null, name: "CNN" }, { ...startView(), modes: { cnn: "m" } }, false);
+  const shown = (one) => shownOf({ key: "cnn", maps: [one], attention: null, name: "CNN" }, { ...startView(), modes: { cnn: "m" } }, "unseen");
   assert.equal(shown(map(null, "empty")).state, "empty");
   assert.equal(shown(map(Float32Array.of(NaN, NaN), "drawn")).state, "empty");
   assert.match(stateWords("empty"), /No positive evidence/);

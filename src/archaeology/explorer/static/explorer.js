@@ -120,7 +120,6 @@ class Explorer {
       if (call === this.call && !this.isOver) this.take(id, buffer, wanted);
     } catch (error) {
       if (call === this.call) { this.status.hidden = false; write(this.status, `This image could not be opened: ${error.message}`); }
-      console.warn(error);
     }
   }
 
@@ -231,7 +230,7 @@ class Explorer {
     this.needRows();
     const focal = { ...view, query };
     const viewOf = (one) => one.attention && one !== model && model ? { ...focal, query: queryFor(one.attention, model.attention, query) } : focal;
-    this.shown = withSharedScale(this.panels.map(({ model: one }) => shownOf(one, viewOf(one), this.waiting.has(`${one.key} ${query}`))), view.scale);
+    this.shown = withSharedScale(this.panels.map(({ model: one }) => shownOf(one, viewOf(one), this.absence(`${one.key} ${query}`))), view.scale);
     this.panels.forEach((panel, index) => {
       const isFocal = panel.model === model;
       panel.screen.classList.toggle("aa-covering", this.hand.isCovering && isFocal);
@@ -265,6 +264,9 @@ class Explorer {
 
   get canReceive() { return this.model.attention.hasPatterns && !this.model.attention.words; }
 
+  /** Why a query that is not here is not. */
+  absence(key) { return this.waiting.has(key) ? "waiting" : this.failed.has(key) ? "failed" : "unseen"; }
+
   /** Ask the server for a query whose rows are not here. */
   needRows() {
     const { model, query } = this, attention = model?.attention;
@@ -275,7 +277,7 @@ class Explorer {
     this.source.rows(this.view.id, model.key, query).then((buffer) => {
       const { json, block } = openContainer(buffer);
       attention.serve(query, block(json.rows ?? json.values ?? json));
-    }).catch((error) => { this.failed.add(key); console.warn(error); }).finally(() => { this.waiting.delete(key); if (subject === this.subject) this.schedule(); });
+    }).catch(() => { this.failed.add(key); }).finally(() => { this.waiting.delete(key); if (subject === this.subject) this.schedule(); });
   }
 
   drawDeep(view, model) {

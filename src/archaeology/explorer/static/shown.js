@@ -12,7 +12,7 @@ export const SHARE = "\u00d7 an even share";
  * @property {number} low Where the colours begin. @property {number} high Where they end. @property {string} unit
  * @property {boolean} isSigned @property {boolean} isPart Whether patches without a number lie outside of a window.
  * @property {Float32Array|null} rest Shares of prefix tokens. @property {number} keys
- * @property {"drawn"|"empty"|"missing"|"waiting"|"unseen"|"out"} state @property {string} title @property {string} caption @property {string} [message] Why nothing is drawn.
+ * @property {"drawn"|"empty"|"missing"|"waiting"|"failed"|"unseen"|"out"} state @property {string} title @property {string} caption @property {string} [message] Why nothing is drawn.
  * @property {boolean} hasShared Whether a range over more than this map is known. @property {[number, number]} own Its own range.
  */
 
@@ -33,22 +33,22 @@ export function usableRange(range, isSigned) {
   return range[1] > range[0] ? range : [Math.min(0, range[0]), Math.max(range[1], Math.min(0, range[0]) + 1e-9)];
 }
 
-/** One model's panel. @param {object} model @param {object} view @param {boolean} isWaiting @returns {Shown} */
-export function shownOf(model, view, isWaiting) {
+/** One model's panel. @param {object} model @param {object} view @param {"waiting"|"failed"|"unseen"} absence What to say where the query is not here. @returns {Shown} */
+export function shownOf(model, view, absence) {
   const mode = view.modes[model.key];
-  if (mode === "raw" && model.attention) return shownAttention(model, view, isWaiting);
+  if (mode === "raw" && model.attention) return shownAttention(model, view, absence);
   const map = model.maps.find((one) => one.method === mode);
   return map ? shownMap(model, map, view) : nothing("missing", model.name);
 }
 
 /** @returns {Shown} */
-function shownAttention(model, view, isWaiting) {
+function shownAttention(model, view, absence) {
   const attention = model.attention, { query, direction } = view;
   const layer = Math.min(view.layer, attention.layers.length - 1), heads = attention.layers[layer].heads;
   const who = queryWords(attention, query);
   const about = direction === "pays" || query < 0 ? `where ${who} ${query < 0 ? "look" : "looks"}` : `who looks at ${who}`;
   const title = headWords(layer, Math.min(view.head, heads - 1), heads);
-  if (!attention.has(query, direction)) return { ...nothing(isWaiting ? "waiting" : "unseen", title), caption: `${title}: ${about}. ${stateWords(isWaiting ? "waiting" : "unseen")}` };
+  if (!attention.has(query, direction)) return { ...nothing(absence, title), caption: `${title}: ${about}. ${stateWords(absence)}` };
   const look = attention.look(query, direction)[layer];
   const { values: shares, rest } = ofHead(look, Math.min(view.head, heads - 1));
   const values = shares.map((share) => share * look.keys), own = rangeOf(values);

@@ -1,17 +1,12 @@
 /** An attack on one model: choose it, run it, watch it, stop it, and see what it changed. */
 
 import { ask, askBytes, eventsOf, isStopped } from "./api.js";
-import { budgetOf, budgetWords, epsilonOf, normName } from "./budgets.js";
+import { startAttackForm } from "./attack_form.js";
+import { budgetOf } from "./budgets.js";
 import { draw, perturbation, signedMap, unpacked } from "./container.js";
-import { make, one, onlyLast } from "./dom.js";
+import { one, onlyLast } from "./dom.js";
 import { drawSparkline } from "./sparkline.js";
 import { number, percent } from "./words.js";
-
-/** @typedef {{name: string, title: string, norms: string[], bounded: boolean}} Attack */
-
-const USUAL = "pgd";
-const STEPS = { square: 500 };  // it asks without gradients, so it needs more questions
-const ONE_STEP = ["fgsm"];
 
 /** What one step of an attack says. @param {any} step @returns {string} */
 export function stepWords({ step, steps, prediction, confidence }) {
@@ -29,54 +24,16 @@ export function outcomeWords({ before, after, success, success_8bit: inAFile }, 
 }
 
 /**
- * @param {Attack[]} attacks @param {any} bench what the page shows now, see bench.js
+ * @param {import("./attack_form.js").Attack[]} attacks @param {any} bench what the page shows now, see bench.js
  * @returns {{reset: () => void, state: () => Record<string, string>, take: (state: Record<string, string>) => void, models: () => void}}
  */
 export function startAttack(attacks, bench) {
+  const form = startAttackForm(attacks, bench);
   const parts = {
-    model: one("#attack-model"), kind: one("#attack-kind"), norm: one("#attack-norm"), budget: one("#attack-budget"),
-    shown: one("#attack-budget-shown"), steps: one("#attack-steps"), seed: one("#attack-seed"),
-    run: one("#attack-run"), stop: one("#attack-stop"), says: one("#attack-says"), live: one("#attack-live"), announce: one("#attack-announce"),
+    norm: one("#attack-norm"), run: one("#attack-run"), stop: one("#attack-stop"), says: one("#attack-says"),
+    live: one("#attack-live"), announce: one("#attack-announce"),
   };
   const running = onlyLast();
-  const chosen = () => attacks.find(({ name }) => name === parts.kind.value) ?? attacks[0];
-  parts.kind.replaceChildren(...attacks.map(({ name, title }) => make("option", { value: name, text: title || name })));
-  choose(parts.kind, USUAL);
-
-  const nameBudget = () => {
-    parts.shown.textContent = budgetWords(Number(parts.budget.value), parts.norm.value);
-    parts.budget.setAttribute("aria-valuetext", parts.shown.textContent);
-  };
-  const offerBudget = () => {
-    const { low, high, step, usual, says } = budgetOf(parts.norm.value);
-    Object.assign(parts.budget, { min: String(low), max: String(high), step: String(step), value: String(usual) });
-    one("#attack-budget-says").textContent = says;
-    nameBudget();
-  };
-  const offerNorms = () => {
-    const { norms, bounded } = chosen();
-    const kept = parts.norm.value;
-    parts.norm.replaceChildren(...norms.map((norm) => make("option", { value: norm, text: normName(norm) })));
-    if (norms.includes(kept)) parts.norm.value = kept;
-    one("#attack-budget-field").hidden = !bounded;
-    one("#attack-unbounded").hidden = bounded;
-    parts.steps.closest("label").hidden = ONE_STEP.includes(parts.kind.value);
-    offerBudget();
-  };
-  const offerModels = () => {
-    const kept = parts.model.value;
-    parts.model.replaceChildren(...bench.models().map(({ key, name, who }) => make("option", { value: key, text: `${who}: ${name}` })));
-    if ([...parts.model.options].some(({ value }) => value === kept)) parts.model.value = kept;
-  };
-  parts.kind.addEventListener("change", () => {
-    offerNorms();
-    parts.steps.value = String(STEPS[parts.kind.value] ?? 20);
-    bench.changed();
-  });
-  parts.norm.addEventListener("change", () => { offerBudget(); bench.changed(); });
-  parts.budget.addEventListener("input", nameBudget);
-  for (const part of [parts.budget, parts.steps, parts.seed, parts.model]) part.addEventListener("change", bench.changed);
-
   const isRunning = (value) => {
     const hadFocus = document.activeElement === parts.stop;
     parts.run.hidden = value;
@@ -84,60 +41,37 @@ export function startAttack(attacks, bench) {
     if (value) parts.stop.focus(); else if (hadFocus) parts.run.focus();
   };
   const say = (text, isTrouble = false) => { parts.says.textContent = text; parts.says.classList.toggle("trouble-words", isTrouble); };
-  const wish = () => ({
-    model: parts.model.value, attack: parts.kind.value, norm: parts.norm.value,
-    epsilon: epsilonOf(Number(parts.budget.value), parts.norm.value), steps: Number(parts.steps.value), seed: Number(parts.seed.value),
-  });
-
-  const run = async () => {
-    if (parts.run.hidden || !one("#attack-form").reportValidity()) return;
-    const signal = running.start(), json = wish();
-    const onWait = (seconds, words) => say(`${words} Trying again in ${Math.ceil(seconds)} s.`);
-    let id = null;
-    reset(false);
-    isRunning(true);
-    say("Starting\u2026");
-    try {
-      ({ id } = await bench.ask("attacks", { method: "POST", json, signal, onWait }));
-      const done = await watch(await ask(`api/attacks/${encodeURIComponent(id)}/events`, { signal, onWait }), parts);
-      say("Looking at the attacked image\u2026");
-      const buffer = await askBytes(`api/attacks/${encodeURIComponent(id)}/subject?${bench.query()}`, { signal, onWait });
-      show(buffer, bench, done, json.model);
-    } catch (error) {
-      if (!isStopped(error)) say(error.message, true);
-      else if (id) ask(`api/attacks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
-    } finally {
-      if (!signal.aborted) isRunning(false);
-    }
-  };
   const reset = (isAll = true) => {
     if (isAll) { running.stop(); isRunning(false); say(""); }
     one("#attack-result").hidden = true;
     parts.live.hidden = true;
     bench.forgetAfter();
   };
+  const run = async () => {
+    if (parts.run.hidden || !one("#attack-form").reportValidity()) return;
+    const signal = running.start(), json = form.wish();
+    const options = { signal, onWait: (seconds, words) => say(`${words} Trying again in ${Math.ceil(seconds)} s.`) };
+    let path = null;
+    reset(false);
+    isRunning(true);
+    say("Starting\u2026");
+    try {
+      const { id } = await bench.ask("attacks", { method: "POST", json, ...options });
+      path = `api/attacks/${encodeURIComponent(id)}`;
+      const done = await watch(await ask(`${path}/events`, options), parts);
+      say("Looking at the attacked image\u2026");
+      show(await askBytes(`${path}/subject?${bench.query()}`, options), bench, done, json.model);
+    } catch (error) {
+      if (!isStopped(error)) say(error.message, true);
+      else if (path) ask(path, { method: "DELETE" }).catch(() => undefined);
+    } finally {
+      if (!signal.aborted) isRunning(false);
+    }
+  };
   one("#attack-form").addEventListener("submit", (event) => { event.preventDefault(); run(); });
   one("#attack-look").addEventListener("click", () => { one("#sides").scrollIntoView({ block: "start" }); one("#side-after").focus({ preventScroll: true }); });
   parts.stop.addEventListener("click", () => { running.stop(); isRunning(false); say("Stopped. Nothing was changed."); });
-  offerNorms();
-  offerModels();
-
-  const state = () => ({ attack: parts.kind.value, on: parts.model.value, norm: parts.norm.value, budget: parts.budget.value, steps: parts.steps.value, seed: parts.seed.value });
-  const take = (wanted) => {
-    choose(parts.kind, wanted.attack);
-    offerNorms();
-    choose(parts.norm, wanted.norm);
-    offerBudget();
-    choose(parts.model, wanted.on);
-    for (const [part, value] of [[parts.budget, wanted.budget], [parts.steps, wanted.steps], [parts.seed, wanted.seed]]) if (/^\d+(\.\d+)?$/.test(value ?? "")) part.value = value;
-    nameBudget();
-  };
-  return { reset, state, take, models: offerModels };
-}
-
-/** @param {HTMLSelectElement} select @param {string|undefined} value */
-function choose(select, value) {
-  if ([...select.options].some((option) => option.value === value)) select.value = value;
+  return { reset, state: form.state, take: form.take, models: form.models };
 }
 
 /** Draws the progress until the attack is done. @param {Response} response @param {Record<string, any>} parts @returns {Promise<any>} */

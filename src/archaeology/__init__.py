@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from archaeology.explain.explanation import Explanation as Explanation
     from archaeology.explain.method import explain as explain
     from archaeology.explain.method import explain_images as explain_images
+    from archaeology.explorer.explore import explore as explore
     from archaeology.report.write import write_report as write_report
     from archaeology.robustness.curve import robustness_curve as robustness_curve
     from archaeology.robustness.survey import survey_robustness as survey_robustness
@@ -43,6 +44,7 @@ _HOMES = {
     "survey_specialization": "archaeology.stats.specialization",
     "ablate_heads": "archaeology.ablate.heads",
     "attack_images": "archaeology.attacks.method",
+    "explore": "archaeology.explorer.explore",
     "robustness_curve": "archaeology.robustness.curve",
     "survey_robustness": "archaeology.robustness.survey",
     "write_report": "archaeology.report.write",

@@ -10,7 +10,7 @@ import { Deep } from "./deep.js";
 import { Facts } from "./facts.js";
 import { HeadControls, Subjects, Tools } from "./controls.js";
 import { Hand, Player, hintWords } from "./hand.js";
-import { Panel } from "./panel.js";
+import { Panel, markedPlace } from "./panel.js";
 import { STYLE } from "./style.js";
 import { adoptStyle, followTheme, make, write } from "./dom.js";
 import { decodeState, encodeState, hashWithState, stateInHash } from "./state.js";
@@ -330,8 +330,11 @@ class Explorer {
     setTimeout(() => write(this.tools.copied, "Copy link"), 2000);
   }
 
+  /** The patch that a panel is looked from, where it shows attention. */
+  markedIn(model, shown) { return model === this.model && shown.keys ? markedPlace(model.attention, shown, this.query) : -1; }
+
   save(kind) {
-    const panels = this.panels.map((panel, index) => ({ name: panel.model.name, answer: panel.element.querySelector(".aa-answer")?.textContent ?? "", shown: this.shown[index] }));
+    const panels = this.panels.map((panel, index) => ({ name: panel.model.name, answer: panel.element.querySelector(".aa-answer")?.textContent ?? "", shown: this.shown[index], marked: this.markedIn(panel.model, this.shown[index]) }));
     const sheet = sheetOf({ title: this.subject.title, source: `Attention Archaeology \u00b7 image ${this.view.id}`, photos: this.photos, panels });
     const name = fileName(`${this.subject.title} ${this.shown[0]?.title ?? ""}`);
     if (kind === "svg") handOver(new Blob([sheetToSvg(sheet, this.photos, this.view)], { type: "image/svg+xml" }), `${name}.svg`);

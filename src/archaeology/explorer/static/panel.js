@@ -5,6 +5,7 @@ import { cellBox, drawCovered, drawGrid, drawPanel, frame } from "./ink.js";
 import { ColourBar } from "./colourbar.js";
 import { SHARE, patchAt } from "./shown.js";
 import { make, makeSelect, write } from "./dom.js";
+import { placeIn } from "./attention.js";
 
 /** A panel asks nothing of others: it draws what it is given and tells what the pointer does. */
 export class Panel {
@@ -57,7 +58,7 @@ export class Panel {
     if (!attention.words && (attention.hasPatterns || attention.readoutQuery < 0)) queries.push([-1, "All patches"]);
     this.buttons = queries.map(([query, name]) => make("button", { type: "button", value: query, onclick: () => this.acts.query(query), onpointerenter: (event) => { if (event.pointerType !== "touch") this.acts.peek(query); }, onpointerleave: () => this.acts.leave() },
       name, ...(query >= 0 && !attention.words ? [make("i", { "aria-hidden": "true" })] : [])));
-    this.tokens.replaceChildren(make("span", { className: "aa-small", textContent: attention.words ? "A word looks:" : "Or from:" }), ...this.buttons);
+    this.tokens.replaceChildren(make("span", { className: "aa-small", textContent: attention.words ? "A word looks:" : "From:" }), ...this.buttons);
   }
 
   /** Backing pixels follow the size on the page. */
@@ -100,11 +101,11 @@ export class Panel {
     const grid = isRaw ? gridOf(attention, view) : shown;
     if (grid.rows) drawGrid(context, box, grid);
     if (attention) drawCovered(context, box, attention, marks.covered);
-    const place = attention && !attention.words ? marks.query - attention.prefix.length : -1;
-    if (attention && isRaw && place >= 0 && marks.query >= 0) frame(context, cellBox(box, attention.kind === "window" ? grid : attention, attention.kind === "window" ? patchAt((place % attention.columns + 0.5) / attention.columns, (Math.floor(place / attention.columns) + 0.5) / attention.rows, grid.rows, grid.columns) : place), marks.isKept);
+    const place = attention && isRaw ? markedPlace(attention, grid, marks.query) : -1;
+    if (place >= 0) frame(context, cellBox(box, grid, place), marks.isKept);
     if (marks.pointer && grid.rows) {
       const under = patchAt(marks.pointer.x, marks.pointer.y, grid.rows, grid.columns);
-      if (under >= 0 && !(isRaw && under === place)) frame(context, cellBox(box, grid, under), false);
+      if (under >= 0 && under !== place) frame(context, cellBox(box, grid, under), false);
     }
   }
 
@@ -143,6 +144,12 @@ export class Panel {
 /** The patches that a panel of attention is divided into. */
 export function gridOf(attention, view) {
   return attention.layers[Math.min(view.layer, attention.layers.length - 1)];
+}
+
+/** Where a query lies in a layer's grid; -1 where it has no place. @param {object} attention @param {object} grid @param {number} query @returns {number} */
+export function markedPlace(attention, grid, query) {
+  const place = query - attention.prefix.length;
+  return attention.words || query < 0 || place < 0 ? -1 : placeIn(place, attention, grid);
 }
 
 /** A value with its unit; attention also as a share. @param {import("./shown.js").Shown} shown @param {number} value */

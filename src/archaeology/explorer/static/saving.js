@@ -1,7 +1,7 @@
 /** Files of what is shown: PNG and SVG with title, colour bars and captions, made in the page. */
 
 import { barPicture, barTicks } from "./colourbar.js";
-import { drawGrid, drawPanel, makeCanvas, paintOver } from "./ink.js";
+import { cellBox, drawGrid, drawPanel, frame, makeCanvas, paintOver } from "./ink.js";
 import { make } from "./dom.js";
 
 const SIDE = 420, MARGIN = 28, SERIF = "Charter, Palatino, 'Noto Serif', Georgia, serif", SANS = "system-ui, 'Noto Sans', 'Liberation Sans', sans-serif";
@@ -29,7 +29,7 @@ export function sheetOf(content) {
     const x = MARGIN + index * (SIDE + MARGIN), { shown } = panel;
     let y = 84;
     items.push({ kind: "text", x, y, size: 14, family: SANS, weight: 600, text: panel.name }, { kind: "text", x, y: y + 20, size: 13, family: SANS, text: panel.answer, isQuiet: true });
-    items.push({ kind: "map", x, y: y + 34, width, height, shown });
+    items.push({ kind: "map", x, y: y + 34, width, height, shown, marked: panel.marked ?? -1 });
     y += 34 + height + 14;
     if (shown.state === "drawn") {
       items.push({ kind: "bar", x, y, width, height: 12, shown });
@@ -37,8 +37,8 @@ export function sheetOf(content) {
       items.push({ kind: "text", x, y: y + 46, size: 12, family: SANS, text: shown.unit, isQuiet: true });
       y += 70;
     } else y += 12;
-    brokenLines(shown.caption, Math.floor(width / 6.6)).forEach((text, line) => items.push({ kind: "text", x, y: y + 18 * line, size: 13, family: SANS, text }));
-    bottom = Math.max(bottom, y + 18 * brokenLines(shown.caption, Math.floor(width / 6.6)).length);
+    brokenLines(shown.caption, Math.floor(width / 7.1)).forEach((text, line) => items.push({ kind: "text", x, y: y + 18 * line, size: 13, family: SANS, text }));
+    bottom = Math.max(bottom, y + 18 * brokenLines(shown.caption, Math.floor(width / 7.1)).length);
   });
   items.push({ kind: "text", x: MARGIN, y: bottom + 24, size: 11, family: SANS, text: content.source, isQuiet: true });
   return { width: MARGIN + panels.length * (SIDE + MARGIN), height: bottom + 44, items };
@@ -58,7 +58,9 @@ export function sheetToCanvas(sheet, photos, view, dots = 2) {
       context.fillText(item.text, item.x, item.y);
     } else if (item.kind === "map") {
       drawPanel(context, item, photos, item.shown, view);
-      if (item.shown.state === "drawn") drawGrid(context, item, item.shown);
+      if (item.shown.state !== "drawn") continue;
+      drawGrid(context, item, item.shown);
+      if (item.marked >= 0) frame(context, cellBox(item, item.shown, item.marked), true);
     } else {
       context.imageSmoothingEnabled = true;
       context.drawImage(barPicture(item.shown, view), item.x, item.y, item.width, item.height);
@@ -86,6 +88,13 @@ export function mapToSvg(item, rgba) {
   return text;
 }
 
+/** The frame round the patch that is looked from. @returns {string} */
+export function frameToSvg(item) {
+  if (item.marked < 0) return "";
+  const { x, y, width, height } = cellBox(item, item.shown, item.marked);
+  return ["#0a0c0f", "#fff"].map((colour, i) => `<rect x="${x}" y="${y}" width="${width}" height="${height}" fill="none" stroke="${colour}" stroke-width="${i ? 2.5 : 5}" stroke-linejoin="round"/>`).join("");
+}
+
 /** @param {ReturnType<typeof sheetOf>} sheet @returns {string} */
 export function sheetToSvg(sheet, photos, view) {
   const parts = sheet.items.map((item) => {
@@ -93,7 +102,7 @@ export function sheetToSvg(sheet, photos, view) {
     const picture = (canvas, style) => `<image x="${item.x}" y="${item.y}" width="${item.width}" height="${item.height}" preserveAspectRatio="none"${style} href="${canvas.toDataURL("image/png")}"/>`;
     if (item.kind === "bar") return picture(barPicture(item.shown, view), "");
     const isDrawn = item.shown.state === "drawn" && view.mix > 0;
-    return picture(isDrawn ? photos.grey : photos.plain, photos.isSmall ? ' style="image-rendering:pixelated"' : "") + (isDrawn ? `<g shape-rendering="crispEdges">${mapToSvg(item, paintOver(item.shown, view.colours, view.mix))}</g>` : "");
+    return picture(isDrawn ? photos.grey : photos.plain, photos.isSmall ? ' style="image-rendering:pixelated"' : "") + (isDrawn ? `<g shape-rendering="crispEdges">${mapToSvg(item, paintOver(item.shown, view.colours, view.mix))}</g>${frameToSvg(item)}` : "");
   });
   const hatch = '<defs><pattern id="unseen" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="8" height="8" fill="#000" fill-opacity=".45"/><path d="M0 0V8" stroke="#fff" stroke-opacity=".4" stroke-width="2"/></pattern></defs>';
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${sheet.width} ${sheet.height}" width="${sheet.width}" height="${sheet.height}">${hatch}<rect width="100%" height="100%" fill="#fefefd"/>${parts.join("")}</svg>`;

@@ -40,7 +40,7 @@ async def begin(request: Request, name: str) -> Response:
 
     job = service.worker.begin(run, attack)
     job.answer.add_done_callback(lambda answer: answer.cancelled() or ended(attack, answer.exception()))
-    size = picture.pixels.size * 9 + SOME  # the image, its change in floats, the one attacked
+    size = picture.pixels.size * 10 + SOME  # the image, the one attacked, exact too, and the change
     return JSONResponse({"id": service.attacks.put(visitor, attack, size)}, 202)
 
 
@@ -138,6 +138,6 @@ async def subject(request: Request, name: str) -> Response:
     if attack.result is None:
         raise Refusal(
             409,
-            "The attack has not come to its end, so there is nothing to see; wait for it, or run it again.",
+            "The attack has not come to its end, so there is nothing to see; wait, or run it again.",
         )
     return container(request, await subject_of(request, attack.result.picture, attack.result.change))

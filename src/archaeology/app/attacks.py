@@ -1,7 +1,7 @@
 """An attack on a visitor's image: runs in the worker step by step, tells how far it is, and stops when nobody looks.
 
-What is attacked is the model's own answer, because nobody knows what is right of an uploaded image. What is shown and
-measured afterwards is the image rounded to 8 bits, since that is what a file of it would hold.
+What is attacked is the model's own answer, because nobody knows what is right of an uploaded image. Afterwards models
+are asked about the image as the attack left it; whether it still fools in 8 bits, as in a file, is told beside.
 """
 
 import asyncio
@@ -23,15 +23,17 @@ from archaeology.app.decoding import Picture
 from archaeology.app.seeing import batch_of
 from archaeology.attacks.checks import answers
 from archaeology.attacks.method import attack_images, attacks
-from archaeology.attacks.norms import distances, in_eight_bits
+from archaeology.attacks.norms import distances
 from archaeology.attacks.result import AttackResult
 from archaeology.attacks.victim import Asked
+from archaeology.capture.record import unit_images
 from archaeology.explorer.subject import class_name
 from archaeology.specimens.specimen import Specimen
 
 MOST_STEPS = 2000
 MOST_TOLD = 250  # events of one attack; a long one tells every so many steps
 ALONE = 10.0  # seconds after which an attack that nobody watches stops
+SIDE = 6  # patches of that share of the shorter side, where the model's own do not fit
 REPEATS = ("restarts", "searches", "tries", "rounds")
 
 
@@ -57,7 +59,7 @@ class Attacked:
     """What came of an attack.
 
     Attributes:
-        picture: The attacked image, in 8 bits.
+        picture: The attacked image, exact and as it is shown.
         change: What was added to it, in units of images in [0, 1].
     """
 
@@ -136,10 +138,18 @@ class Attack:
             )
 
 
-def parameters_of(wish: Wish) -> dict[str, object]:
+def parameters_of(wish: Wish) -> dict[str, Any]:
     """The attack's parameters that steps stand for: gradients for some, questions for others, none for one step."""
     known = signature(attacks.get(wish.attack).draw).parameters
     return {name: wish.steps for name in ("steps", "queries") if name in known}
+
+
+def side_for(wish: Wish, specimen: Specimen, size: tuple[int, int]) -> dict[str, Any]:
+    """A side of patches, for an attack that takes one, where the model's own do not fit into images of this size."""
+    known = signature(attacks.get(wish.attack).draw).parameters
+    layout = specimen.layout
+    fits = layout is None or not (size[0] % layout.rows or size[1] % layout.columns)
+    return {} if fits or "side" not in known else {"side": max(1, min(size) // SIDE)}
 
 
 def most_questions(wish: Wish) -> int:
@@ -173,7 +183,7 @@ def run_attack(attack: Attack, specimen: Specimen, breathe: Callable[[], None]) 
 def attacked(attack: Attack, specimen: Specimen, breathe: Callable[[], None], started: float) -> AttackResult:
     """Run the attack on the model's own answer."""
     wish = attack.wish
-    images = batch_of([attack.picture], specimen).float() / 255
+    images = unit_images(batch_of([attack.picture], specimen), specimen.device)
     label = answers(specimen, images, 1).argmax(dim=1)
     progress = Progress(attack, specimen, images, int(label), most_questions(wish))
 
@@ -184,7 +194,8 @@ def attacked(attack: Attack, specimen: Specimen, breathe: Callable[[], None], st
         attack.check(started)
 
     epsilon = wish.epsilon if attacks.get(wish.attack).bounded else None
-    parameters: dict[str, Any] = parameters_of(wish)
+    size = (images.shape[2], images.shape[3])
+    parameters = parameters_of(wish) | side_for(wish, specimen, size)
     return attack_images(
         wish.attack,
         specimen,
@@ -233,13 +244,14 @@ class Progress:
 
 
 def outcome_of(attack: Attack, result: AttackResult) -> Attacked:
-    """The attacked image in 8 bits, and what was added."""
-    images = in_eight_bits(result.images, result.original, result.epsilon, result.norm)
-    pixels = (images[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
-    original = attack.picture
-    title = f"{original.title}, attacked by {attacks.get(attack.wish.attack).title}"
-    change = (pixels.astype(np.float32) - original.pixels.astype(np.float32)) / 255
-    return Attacked(Picture(pixels, original.original, title, original.label), change)
+    """The attacked image as the model was asked about it, and what was added."""
+    before, after = (
+        one[0].permute(1, 2, 0).contiguous().float().cpu().numpy() for one in (result.original, result.images)
+    )
+    pixels = np.rint(after * 255).astype(np.uint8)
+    title = f"{attack.picture.title}, attacked by {attacks.get(attack.wish.attack).title}"
+    picture = Picture(pixels, attack.picture.original, title, attack.picture.label, after)
+    return Attacked(picture, after - before)
 
 
 def summary(attack: Attack, specimen: Specimen, result: AttackResult, seconds: float) -> dict[str, Any]:

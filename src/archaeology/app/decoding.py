@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from archaeology.app.config import Limits
 from archaeology.app.decoder import SIZE
@@ -26,17 +26,19 @@ class Picture:
         original: Width and height in the file, which may have been larger.
         title: What it is called; never the name of an uploaded file.
         label: What is right, where that is known.
+        exact: The same in [0, 1] before it was rounded to 8 bits; None where the pixels are all there is.
     """
 
     pixels: UInt8[np.ndarray, "height width channel"]
     original: tuple[int, int]
     title: str
     label: str | None = None
+    exact: Float[np.ndarray, "height width channel"] | None = None
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return self.pixels.nbytes
+        return self.pixels.nbytes + (0 if self.exact is None else self.exact.nbytes)
 
 
 class Decoders:
@@ -49,8 +51,8 @@ class Decoders:
 
     async def start(self) -> None:
         """Start all processes, so that the first upload is as fast as the others."""
-        for _ in range(self._limits.decoders):
-            self._idle.put_nowait(await started())
+        for process in await asyncio.gather(*(warm() for _ in range(self._limits.decoders))):
+            self._idle.put_nowait(process)
 
     async def stop(self) -> None:
         """End all processes."""
@@ -109,6 +111,13 @@ async def started() -> asyncio.subprocess.Process:
         env={**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
         start_new_session=True,  # Ctrl-C is the server's to handle
     )
+
+
+async def warm() -> asyncio.subprocess.Process:
+    """A process that has loaded what it needs: it has answered once, that nothing is no image."""
+    process = await started()
+    await asked(process, {"bytes": 0, "pixels": 0, "side": 1}, b"")
+    return process
 
 
 async def ended(process: asyncio.subprocess.Process) -> None:

@@ -1,12 +1,13 @@
 """What a visitor may try on an image: switch heads off, cover patches, ask for rows of attention."""
 
+import re
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from archaeology.app import ablation, occlusion, seeing
+from archaeology.app import ablation, occlusion
 from archaeology.app.answering import body_of, container, service_of, unless_left, visitor_of
 from archaeology.app.decoding import Picture
 from archaeology.app.refusal import Refusal
@@ -69,10 +70,11 @@ async def rows(request: Request, name: str) -> Response:
     picture = service.picture(visitor_of(request), name)
     specimen = service.specimen(request.query_params.get("model"))
     text = request.query_params.get("query", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise Refusal(422, "query must be the number of a token, from 0.")
+    if not re.fullmatch("-1|[0-9]{1,6}", text):
+        raise Refusal(422, "query must be the number of a token, from 0, or -1 for all patches on average.")
+    key = request.query_params["model"]
 
     def run(pictures: list[Picture]) -> list[bytes]:
-        return [seeing.rows(specimen, one, int(text)) for one in pictures]
+        return [service.rows.of(key, specimen, one, int(text)) for one in pictures]
 
     return container(request, await unless_left(request, service.worker.do(run, picture)))

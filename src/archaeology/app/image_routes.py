@@ -9,9 +9,9 @@ from archaeology.app.answering import container, service_of, unless_left, visito
 from archaeology.app.decoding import Picture
 from archaeology.app.refusal import Refusal, not_found
 from archaeology.app.uploads import checked_image, read_form
+from archaeology.explain.method import explanations
 
 router = APIRouter()
-USUAL = ("rollout", "grad_cam")
 MOST_METHODS = 20
 
 
@@ -54,19 +54,19 @@ async def subject_of(request: Request, picture: Picture, change: np.ndarray | No
     def see(items: list[tuple[Picture, np.ndarray | None]]) -> list[bytes]:
         return [one.pack() for one in seeing.subjects(specimens, items, methods)]
 
-    key = (tuple(specimens), methods, picture.pixels.shape)
+    key = (tuple(specimens), methods, picture.pixels.shape, picture.exact is None)
     return await unless_left(request, service.worker.do(see, (picture, change), key))
 
 
-def methods_of(text: str | None) -> tuple[str, ...]:
-    """Names of methods, as a list with commas.
+def methods_of(text: str | None) -> tuple[str, ...] | None:
+    """Names of methods, as a list with commas; None where none is named.
 
     Raises:
         Refusal: 422, if there is no such method.
     """
-    from archaeology.explain.method import explanations
-
-    names = USUAL if text is None else tuple(dict.fromkeys(filter(None, text.split(","))))
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
     if len(names) > MOST_METHODS or any(name not in explanations for name in names):
         raise Refusal(422, f"Methods must be among {', '.join(explanations.names())}.")
     return names

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from archaeology.app.decoding import Picture
 from archaeology.app.seeing import batch_of, scores_of
+from archaeology.capture.record import unit_images
 from archaeology.explain.baselines import baseline_image
 from archaeology.specimens.layout import cell_of_pixel
 from archaeology.specimens.specimen import Specimen
@@ -42,7 +43,7 @@ def occluded(wish: Wish, specimens: Mapping[str, Specimen], picture: Picture) ->
     """The likeliest classes of each model before and after; runs in the worker."""
     found: dict[str, Any] = {}
     for key, specimen in specimens.items():
-        images = batch_of([picture], specimen).float() / 255
+        images = unit_images(batch_of([picture], specimen), specimen.device)
         cells = cell_of_pixel((images.shape[2], images.shape[3]), wish.grid)
         covered = torch.isin(cells, torch.tensor(wish.places, dtype=cells.dtype)).to(images.device)
         fill = baseline_image(BASELINES[wish.fill], images, specimen)

@@ -1,4 +1,4 @@
-"""The images of the run."""
+"""The images of the run; an id is an image's path in its data, slashes included, and only looked up in a table."""
 
 import asyncio
 

@@ -9,7 +9,7 @@ import logging
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -82,6 +82,8 @@ class Guard:
                 await self._app(scope, self._limited(scope, receive), answer)
             else:
                 await instead(scope, receive, answer)
+        except ClientDisconnect:
+            log.debug("a visitor left in the middle of a request")
         except Refusal as refusal:
             await answer.refuse(refused(refusal), scope, receive)
         except Exception:

@@ -1,7 +1,8 @@
 """What models see in pictures, as the explorer shows it: runs in the worker, several pictures of one size at once."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archaeology.app.decoding import Picture
-from archaeology.app.models import kind_of
+from archaeology.app.models import methods_of
 from archaeology.app.refusal import Refusal
 from archaeology.capture.attention import Attention
 from archaeology.capture.interceptor import intercepted
-from archaeology.capture.record import Record, capture
-from archaeology.core.errors import SelfCheckError
-from archaeology.core.shapes import PixelImage
-from archaeology.explain.method import explain_all, explanations
-from archaeology.explorer.subject import (
-    Answer,
-    AttentionLayer,
-    AttentionLayers,
-    HeatMap,
-    Model,
-    Subject,
-    likeliest,
-    pack_rows,
-)
+from archaeology.core.shapes import Image, PixelImage
+from archaeology.explorer.live import Sight, sight
+from archaeology.explorer.outcomes import OUTCOMES, outcome_of
+from archaeology.explorer.subject import HeatMap, Subject, likeliest, pack_rows
 from archaeology.specimens.specimen import Specimen
 
 MOST_CLASSES = 10
+KEPT_SIGHTS = 2  # queries and keys of a large model are tens of megabytes
+ALL_PATCHES = -1
 Change = Float[np.ndarray, "height width channel"]
 
 
-def batch_of(pictures: Sequence[Picture], specimen: Specimen) -> PixelImage:
-    """Pictures of one size as a model takes them."""
-    stacked = np.stack([picture.pixels.transpose(2, 0, 1) for picture in pictures])
+def batch_of(pictures: Sequence[Picture], specimen: Specimen) -> Image | PixelImage:
+    """Pictures of one size as a model takes them: 8 bit, or in [0, 1] where they are all known exactly."""
+    if all(picture.exact is not None for picture in pictures):
+        arrays = [picture.exact for picture in pictures if picture.exact is not None]
+    else:
+        arrays = [picture.pixels for picture in pictures]
+    stacked = np.stack([array.transpose(2, 0, 1) for array in arrays])
     return torch.from_numpy(stacked).to(specimen.device)
 
 
@@ -49,18 +46,37 @@ def scores_of(specimen: Specimen, logits: Tensor) -> list[dict[str, Any]]:
 def subjects(
     specimens: Mapping[str, Specimen],
     pictures: Sequence[tuple[Picture, Change | None]],
-    methods: Sequence[str],
+    methods: Sequence[str] | None,
 ) -> list[Subject]:
-    """A subject for each picture, all of one size; where a picture was changed, with a map of the change."""
+    """A subject for each picture, which is the one that it would be alone.
+
+    Args:
+        specimens: Models by key.
+        pictures: All of one size; with what an attack added, where one did.
+        methods: Whose maps to draw, where a model allows them; None for those of few passes.
+    """
     shown = [picture for picture, _ in pictures]
-    views = [seen(key, one, shown, methods) for key, one in specimens.items()]
+    labels = [picture.label for picture in shown]
+    views = [
+        sight(key, one, batch_of(shown, one), labels, allowed(one, methods)).models
+        for key, one in specimens.items()
+    ]
     found: list[Subject] = []
     for place, (picture, change) in enumerate(pictures):
-        models = tuple(view[place] for view in views)
+        models = [view[place] for view in views]
+        group = outcome_of(models)
         if change is not None:
-            models = tuple(replace(one, maps=(*one.maps, map_of(change))) for one in models)
-        found.append(Subject("upload", picture.title, picture.pixels, models, picture.label))
+            models = [replace(one, maps=(*one.maps, map_of(change))) for one in models]
+        note = None if group is None else OUTCOMES[group]
+        found.append(
+            Subject("upload", picture.title, picture.pixels, tuple(models), picture.label, note, group)
+        )
     return found
+
+
+def allowed(specimen: Specimen, methods: Sequence[str] | None) -> list[str] | None:
+    """Those of some methods that a model allows: what is asked for the other one is no mistake."""
+    return None if methods is None else [name for name in methods_of(specimen) if name in methods]
 
 
 def map_of(change: Change) -> HeatMap:
@@ -78,91 +94,63 @@ def map_of(change: Change) -> HeatMap:
     )
 
 
-def seen(key: str, specimen: Specimen, pictures: Sequence[Picture], methods: Sequence[str]) -> list[Model]:
-    """What one model makes of each image."""
-    images = batch_of(pictures, specimen)
-    record = capture(specimen, images, patterns=specimen.kind == "transformer")
-    maps = {}
-    for name in methods:
-        try:
-            maps |= explain_all([name], specimen, images, record.target)
-        except (ValueError, SelfCheckError):
-            continue
-    found = []
-    for place, picture in enumerate(pictures):
-        scores = likeliest(record.logits[place].float().cpu().numpy(), specimen.classes, MOST_CLASSES)
-        is_right = None if picture.label is None else scores[0].name == picture.label
-        found.append(
-            Model(
-                key,
-                kind_of(specimen),
-                specimen.name,
-                Answer(scores[0].name, scores[0].probability, is_right),
-                scores,
-                specimen.layout,
-                _attention(specimen, record, place),
-                maps=tuple(
-                    HeatMap(
-                        name,
-                        explanations.get(name).title,
-                        "",
-                        one.formula,
-                        "",
-                        one.heatmap[place].detach().float().cpu().numpy(),
-                    )
-                    for name, one in maps.items()
-                ),
+@dataclass(eq=False)
+class Rows:
+    """Rows of attention, one query at a time, of models whose patterns are too large to send.
+
+    The last images asked about stay as queries and keys, so that the pointer can wander. Used by the worker alone.
+    """
+
+    _sights: OrderedDict[tuple[Picture, str], Sight] = field(default_factory=OrderedDict)
+
+    def of(self, key: str, specimen: Specimen, picture: Picture, query: int) -> bytes:
+        """What one token, or with -1 all patches on average, pays to all tokens in all layers and heads, packed.
+
+        Raises:
+            Refusal: 422, if the model has no such token, or its layers do not all see all tokens.
+        """
+        layout = specimen.layout
+        if layout is None or layout.order != "flat":
+            raise Refusal(422, f"{specimen.name} has no layers in which all tokens see each other.")
+        if not ALL_PATCHES <= query < layout.num_tokens:
+            raise Refusal(
+                422,
+                f"query must be the number of a token, 0 to {layout.num_tokens - 1}, or -1 for all patches on average, "
+                f"but is {query}.",
             )
-        )
-    return found
+        seen = self._sight(key, specimen, picture)
+        if seen.factors is not None:
+            return pack_rows(seen.rows(0, query))
+        return pack_rows(asked_again(specimen, picture, query))
+
+    def _sight(self, key: str, specimen: Specimen, picture: Picture) -> Sight:
+        place = (picture, key)
+        if place not in self._sights:
+            self._sights[place] = sight(key, specimen, batch_of([picture], specimen), methods=())
+        self._sights.move_to_end(place)
+        while len(self._sights) > KEPT_SIGHTS:
+            self._sights.popitem(last=False)
+        return self._sights[place]
 
 
-def _attention(specimen: Specimen, record: Record, place: int) -> AttentionLayers | None:
-    layout = specimen.layout
-    if layout is None or layout.order != "flat":
-        return None
-    layers = [
-        one for one in record.attentions if one.kind == "token" and one.pattern.shape[-1] == layout.num_tokens
-    ]
-    if not layers:
-        return None
-    return AttentionLayers(
-        "token",
-        tuple(
-            AttentionLayer(
-                one.module,
-                layout.rows,
-                layout.columns,
-                one.pattern.shape[1],
-                one.pattern[place].cpu().numpy(),
-            )
-            for one in layers
-        ),
-    )
-
-
-def rows(specimen: Specimen, picture: Picture, query: int) -> bytes:
-    """What one query looks at in all layers and heads, packed.
+def asked_again(specimen: Specimen, picture: Picture, query: int) -> Float[np.ndarray, "layer head key"]:
+    """Rows of one pass, where queries and keys alone do not tell them.
 
     Raises:
-        Refusal: 422, if the model has no such query, or its layers do not all see all tokens.
+        Refusal: 422, if no layer sees all tokens.
     """
     layout = specimen.layout
-    if layout is None or layout.order != "flat":
-        raise Refusal(422, f"{specimen.name} has no layers in which all tokens see each other.")
-    if query >= layout.num_tokens:
-        raise Refusal(
-            422, f"query must be the number of a token, 0 to {layout.num_tokens - 1}, but is {query}."
-        )
+    assert layout is not None
+    asked = slice(layout.num_prefix, None) if query == ALL_PATCHES else slice(query, query + 1)
     found: list[np.ndarray] = []
 
     def keep(attention: Attention) -> None:
         if attention.kind == "token" and attention.shape[-1] == layout.num_tokens:
-            row = attention.pattern(slice(query, query + 1))[0, :, 0]
+            row = attention.pattern(asked)[0].mean(dim=1)
             found.append(row.detach().float().cpu().numpy())
 
     with torch.inference_mode(False), torch.no_grad(), intercepted(specimen.model, keep):
         specimen.predict(batch_of([picture], specimen))
     if not found:
         raise Refusal(422, f"{specimen.name} has no layers in which all tokens see each other.")
-    return pack_rows(np.stack(found))
+    return np.stack(found)

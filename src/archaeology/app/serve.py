@@ -61,6 +61,8 @@ def serve(config: AppConfig, *, opens: bool = False) -> None:
         if opens:
             webbrowser.open(address)
         server.run(sockets=[listening])
+    except KeyboardInterrupt:  # uvicorn hands on what stopped it
+        log.info("stopped")
     finally:
         listening.close()
 

@@ -11,6 +11,7 @@ from archaeology.app.decoding import Decoders, Picture
 from archaeology.app.models import Models, loaded
 from archaeology.app.refusal import not_found
 from archaeology.app.run import Run
+from archaeology.app.seeing import Rows
 from archaeology.app.sessions import Shelf, Visitors
 from archaeology.app.work import Worker
 from archaeology.dig.directory import RunDirectory
@@ -33,6 +34,7 @@ class Service:
         attacks: Of visitors.
         decoders: Make pictures of files.
         worker: Runs models.
+        rows: Of attention; for the worker.
         leaving: Set when the server is about to stop, so that streams end.
     """
 
@@ -45,6 +47,7 @@ class Service:
     attacks: Shelf[Attack]
     decoders: Decoders
     worker: Worker
+    rows: Rows = field(default_factory=Rows)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -56,16 +59,22 @@ class Service:
             ValueError: If the run is not a finished dig, or a model cannot be loaded.
         """
         directory = None if config.run is None else RunDirectory(config.run)
+        models = loaded(config, directory)
+        return cls.with_models(config, models, None if directory is None else Run(directory))
+
+    @classmethod
+    def with_models(cls, config: AppConfig, models: Models, run: Run | None) -> "Service":
+        """With models that are loaded already."""
         limits = config.limits
-        run = None if directory is None else Run(directory)
+        half = limits.memory // 2
         return cls(
             config,
-            loaded(config, directory),
+            models,
             run,
             Visitors(),
             Means(None if run is None else run.pixels()),
-            Shelf(limits.images, limits.memory // 2, limits.idle),
-            Shelf(limits.images, limits.memory // 2, limits.idle, dropped=lambda attack: attack.stop.set()),
+            Shelf(limits.images, half, limits.idle),
+            Shelf(limits.images, half, limits.idle, dropped=lambda attack: attack.stop.set()),
             Decoders(limits),
             Worker(limits.waiting, limits.seconds, config.threads),
         )

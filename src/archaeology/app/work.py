@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archaeology.app.refusal import Refusal, too_busy
+from archaeology.core.errors import SelfCheckError
 
 log = logging.getLogger("archaeology.app")
 MOST_TOGETHER = 8
@@ -177,9 +178,15 @@ def done(together: list[Job]) -> None:
             for job in together:
                 done([job])
             return
-        if not isinstance(error, Refusal):
-            log.warning("a request failed", exc_info=error)
-        together[0].settle(None, error)
+        together[0].settle(None, explained(error))
         return
     for job, answer in zip(together, answers, strict=True):
         job.settle(answer, None)
+
+
+def explained(error: Exception) -> Exception:
+    """An error as an answer: what our own code objects to, in its words; anything else goes on as it is."""
+    if isinstance(error, ValueError | SelfCheckError):
+        log.warning("a request failed: %s", error)
+        return Refusal(422, str(error))
+    return error

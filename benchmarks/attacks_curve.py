@@ -58,7 +58,7 @@ def looped(
     """Images that stand at each epsilon, each attacked for itself."""
     question = ("pgd", specimen, images, labels)
     into[name] = [
-        theirs(attack, *question, epsilon, steps)
+        theirs(attack, *question, epsilon, steps, seed=0)
         if epsilon
         else int((answered(specimen, images) == labels).sum())
         for epsilon in EPSILONS

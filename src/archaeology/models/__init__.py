@@ -14,12 +14,15 @@ from archaeology.models.fully_connected import FullyConnected as FullyConnected
 from archaeology.models.generate import Greedy as Greedy
 from archaeology.models.generate import Sampling as Sampling
 from archaeology.models.generate import generate as generate
+from archaeology.models.image_text import ImageText as ImageText
+from archaeology.models.masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder
 from archaeology.models.recurrent import Recurrent as Recurrent
 from archaeology.models.registry import build as build
 from archaeology.models.registry import models as models
 from archaeology.models.resnet50 import resnet50 as resnet50
 from archaeology.models.router import Routing as Routing
 from archaeology.models.router import load_balancing_loss as load_balancing_loss
+from archaeology.models.self_distillation import SelfDistillation as SelfDistillation
 from archaeology.models.swin import Swin as Swin
 from archaeology.models.unet import UNet as UNet
 from archaeology.models.vit import ViT as ViT

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from archaeology.attention.build import attention_layer
 from archaeology.attention.mechanism import LayerShape
 from archaeology.attention.position_scheme import position_scheme
-from archaeology.attention.positions import POSITIONS
+from archaeology.attention.positions import POSITIONS, resized_grid_features
 from archaeology.core.shapes import Image, Logits
 from archaeology.models.block import Block
 from archaeology.models.convolutional_stem import stem_of
@@ -162,20 +162,44 @@ class ViT(nn.Module):
             raise ValueError(
                 f"images must be {self.image_size} pixels, but got {tuple(images.shape[-2:])}; resize them."
             )
-        patches = self.patches(images) if isinstance(self.patch_embed, nn.Linear) else images
-        tokens = self.drop_patches(self.positions(self.patch_embed(patches)))
-        prefix = self.prefix.expand(len(tokens), -1, -1).to(tokens.dtype)
-        tokens = torch.cat([prefix, tokens], dim=1)
+        return self.classify(self.encode(self.drop_patches(self.embed(images))))
+
+    def embed(self, images: Image) -> Float[Tensor, "batch token embed"]:
+        """Patches as tokens that know their places, row by row.
+
+        Images of another size, such as small crops, get the features of the whole grid's places, interpolated
+        (`caron2021emerging`).
+
+        Raises:
+            ValueError: If they have another size and layers must know where each patch lies.
+        """
+        tokens = self.patch_embed(self.patches(images) if isinstance(self.patch_embed, nn.Linear) else images)
+        grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
+        if grid == self.grid:
+            return self.positions(tokens)
+        if self.knows_places or self.positions.kind == "none":
+            raise ValueError(
+                f"images must be {self.image_size} pixels where attention itself knows places, but got "
+                f"{tuple(images.shape[-2:])}; use softmax attention and positions that are added to the patches."
+            )
+        return tokens + resized_grid_features(self.positions.features(), self.grid, grid).to(tokens.dtype)
+
+    def encode(self, patches: Float[Tensor, "batch patch embed"]) -> Float[Tensor, "batch token embed"]:
+        """Embedded patches, all or some of them, with prefix tokens in front, after all blocks."""
+        prefix = self.prefix.expand(len(patches), -1, -1).to(patches.dtype)
+        tokens = torch.cat([prefix, patches], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.classify(tokens)
+        return tokens
+
+    def read(self, tokens: Float[Tensor, "batch token embed"]) -> Float[Tensor, "batch embed"]:
+        """What the head reads of the last block's tokens."""
+        return self.norm(tokens[:, self.num_prefix :].mean(dim=1) if self.pooling == "mean" else tokens[:, 0])
 
     def classify(self, tokens: Float[Tensor, "batch token embed"]) -> Logits | tuple[Logits, Logits]:
         """What the heads say, reading the last block's tokens; two opinions in training, otherwise their mean."""
-        if self.pooling == "mean":
-            return self.head(self.norm(tokens[:, self.num_prefix :].mean(dim=1)))
-        own = self.head(self.norm(tokens[:, 0]))
-        if self.pooling == "class_token":
+        own = self.head(self.read(tokens))
+        if self.pooling != "distilled":
             return own
         taught = self.head_distillation(self.norm(tokens[:, 1]))
         return (own, taught) if self.training else (own + taught) / 2

@@ -3,8 +3,10 @@
 from archaeology.recipes.convnet_cifar10 import convnet_cifar10 as convnet_cifar10
 from archaeology.recipes.convnet_cifar10_robust import convnet_cifar10_robust as convnet_cifar10_robust
 from archaeology.recipes.convnet_cue_conflict import convnet_cue_conflict as convnet_cue_conflict
+from archaeology.recipes.image_text_cue_conflict import image_text_cue_conflict as image_text_cue_conflict
 from archaeology.recipes.recipe import Promise as Promise
 from archaeology.recipes.recipe import Recipe as Recipe
+from archaeology.recipes.recipe import SelfSupervisedRecipe as SelfSupervisedRecipe
 from archaeology.recipes.recipe import StreamRecipe as StreamRecipe
 from archaeology.recipes.recipe import recipes as recipes
 from archaeology.recipes.resnet50 import resnet50_food101 as resnet50_food101
@@ -22,5 +24,9 @@ from archaeology.recipes.vit_cifar10 import vit_cifar10 as vit_cifar10
 from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled as vit_cifar10_distilled
 from archaeology.recipes.vit_cifar10_distilled import vit_cifar10_distilled_hard as vit_cifar10_distilled_hard
 from archaeology.recipes.vit_cifar10_robust import vit_cifar10_robust as vit_cifar10_robust
+from archaeology.recipes.vit_cifar10_unlabelled import vit_cifar10_masked as vit_cifar10_masked
+from archaeology.recipes.vit_cifar10_unlabelled import (
+    vit_cifar10_self_distilled as vit_cifar10_self_distilled,
+)
 from archaeology.recipes.vit_cue_conflict import vit_cue_conflict as vit_cue_conflict
 from archaeology.recipes.vit_tiny_imagenet20 import vit_tiny_imagenet20 as vit_tiny_imagenet20

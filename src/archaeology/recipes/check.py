@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archaeology.recipes.folder import RunOptions
-from archaeology.recipes.recipe import StreamRecipe, recipes
+from archaeology.recipes.recipe import Recipe, recipes
 from archaeology.recipes.subject import Subject
 from archaeology.training.config import TrainConfig
 from archaeology.training.overfit import Overfit, overfit_one_batch
@@ -25,9 +25,9 @@ def check_recipe(
         ValueError: If the batch cannot be learned, or the recipe has no images.
     """
     recipe = recipes.get(name)()
-    if isinstance(recipe, StreamRecipe):
+    if not isinstance(recipe, Recipe):
         raise ValueError(
-            f"one batch is learned by heart from images, but the examples of {name} are made up."
+            f"one batch of images and labels is learned by heart, but {name} has made-up examples, or no labels."
         )
     plain = {"distill": "none", "mixup": 0.0, "cutmix": 0.0, "adversarial": "none"}
     config = TrainConfig.model_validate({**recipe.config.model_dump(), **(overrides or {}), **plain})

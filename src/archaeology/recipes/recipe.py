@@ -87,13 +87,47 @@ class StreamRecipe:
 
     architecture: str
     arguments: Mapping[str, Any]
-    stream: Callable[[int, int, int], Iterator[tuple[Tensor, Tensor]]]
+    stream: Callable[[int, int, int], Iterator[tuple[Any, Any]]]
     steps: int
     config: TrainConfig
     score: Callable[[nn.Module, int], Mapping[str, Ratio]]
     promise: Promise
-    objective: Callable[[Tensor, Tensor], Tensor] = F.mse_loss
+    objective: Callable[[Any, Any], Tensor] = F.mse_loss
     figure: str | None = None
 
 
-recipes: Registry[Callable[[], Recipe | StreamRecipe]] = Registry("recipe")
+@dataclass(frozen=True)
+class SelfSupervisedRecipe:
+    """An experiment on images whose labels are not looked at; a linear head is fitted when all is learned.
+
+    Attributes:
+        architecture: A registered model, the encoder; it must be a `ViT`.
+        arguments: What to build it with, besides the number of classes.
+        mean: Of the normalisation, per channel in [0, 1].
+        std: Of the normalisation.
+        config: How to train; the command line may override fields. Its augmentation is not used, `views` is.
+        training_images: From where the user keeps the data (or None for the recipe's own place) to one set of images.
+        test_images: Likewise, what the head is measured on.
+        learner: Builds what is trained around the encoder; its attribute `encoder` is what is kept.
+        views: From 8-bit images and a generator to the 8-bit views (a tensor, or a tuple of them) that it looks at.
+        objective: From what the learner says of the views to a loss.
+        start: As of a `Recipe`.
+        on_progress: Called with the learner and the progress before every step.
+    """
+
+    architecture: str
+    arguments: Mapping[str, Any]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    config: TrainConfig
+    training_images: Callable[[str | None], tuple[DecodedImages, ...]]
+    test_images: Callable[[str | None], DecodedImages]
+    learner: Callable[[Any], nn.Module]
+    views: Callable[[Tensor, torch.Generator], Any]
+    objective: Callable[[Any, Any], Tensor]
+    start: Callable[[nn.Module, Tensor, torch.Generator], None] | None = None
+    on_progress: Callable[[Any, float], None] | None = None
+
+
+AnyRecipe = Recipe | StreamRecipe | SelfSupervisedRecipe
+recipes: Registry[Callable[[], AnyRecipe]] = Registry("recipe")

@@ -1,4 +1,4 @@
-"""Run a recipe: of images or of made-up examples, in one process or as one of many."""
+"""Run a recipe: of images with or without labels, or of made-up examples, in one process or as one of many."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 from archaeology.recipes.folder import RunOptions, claim
 from archaeology.recipes.images import RecipeResult, run_images
-from archaeology.recipes.recipe import StreamRecipe, recipes
+from archaeology.recipes.recipe import SelfSupervisedRecipe, StreamRecipe, recipes
+from archaeology.recipes.self_supervised import run_self_supervised
 from archaeology.recipes.stream import StreamResult, run_stream
 from archaeology.training.config import TrainConfig
 from archaeology.training.runtime import open_runtime
@@ -49,4 +50,6 @@ def run_recipe(
         claim(out, runtime, restart=restart)
         if isinstance(recipe, StreamRecipe):
             return run_stream(name, recipe, config, out, options, runtime)
+        if isinstance(recipe, SelfSupervisedRecipe):
+            return run_self_supervised(name, recipe, config, out, options, runtime)
         return run_images(name, recipe, config, out, options, runtime)

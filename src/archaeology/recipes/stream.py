@@ -136,12 +136,17 @@ def run_stream(
 
 def shares(
     recipe: StreamRecipe, config: TrainConfig, runtime: Runtime, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Any, Any]]:
     """This process's share of every batch of an epoch."""
     size = runtime.share_of(config.batch_size)
     mine = slice(runtime.rank * size, (runtime.rank + 1) * size)
     stream = recipe.stream(config.seed, config.batch_size, epoch * recipe.steps)
-    return ((given[mine], wanted[mine]) for given, wanted in islice(stream, recipe.steps))
+    return ((some(given, mine), some(wanted, mine)) for given, wanted in islice(stream, recipe.steps))
+
+
+def some(things: Any, rows: slice) -> Any:
+    """These rows of a tensor, or of each of a tuple of tensors."""
+    return things[rows] if isinstance(things, Tensor) else tuple(some(one, rows) for one in things)
 
 
 @torch.no_grad()

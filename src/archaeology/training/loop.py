@@ -44,7 +44,7 @@ def train(
     Args:
         model: Maps prepared images to logits, or whatever the objective compares.
         batches: Called with the number of the epoch; yields (images ready for the model, targets) for this process,
-            its share of a batch each time. Targets are a tensor, or a tuple of tensors, image by image.
+            its share of a batch each time. Both are a tensor, or a tuple of tensors, image by image.
         steps_per_epoch: How many batches an epoch has.
         config: How to train.
         trackers: Where the numbers go; of the main process only.

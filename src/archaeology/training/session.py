@@ -26,10 +26,10 @@ from archaeology.training.optimizers import make_optimizer
 from archaeology.training.runtime import Runtime, wrap
 from archaeology.training.schedule import progress_of, rate_factor
 from archaeology.training.state import Learner, Position, find_position, load_state, save_state
-from archaeology.training.step import Objective, Stepper, on_device
+from archaeology.training.step import Objective, Stepper, count_of, on_device
 from archaeology.training.trackers import Tracker
 
-Batches = Callable[[int], Iterable[tuple[Tensor, Any]]]
+Batches = Callable[[int], Iterable[tuple[Any, Any]]]
 FREE = {"threads", "save_every", "log_every", "device"}  # what may differ when a training goes on
 
 
@@ -64,7 +64,7 @@ class Session:
         self.total = max(1, round(config.epochs * steps_per_epoch))
         self.dtype = choose_dtype(config.dtype, runtime.device)
         self.states = None if folder is None else folder / "state"
-        self.batch: tuple[Tensor, Any] = (torch.empty(0), torch.empty(0))
+        self.batch: tuple[Any, Any] = (torch.empty(0), torch.empty(0))
         model.to(runtime.device)
         if any(isinstance(module, nn.Conv2d) for module in model.modules()):
             model.to(memory_format=torch.channels_last)
@@ -140,7 +140,7 @@ class Session:
         # All processes must stop at the same step, whatever their clocks say.
         return float(self.runtime.mean(torch.tensor(self._progress(), device=self.runtime.device))) >= 1
 
-    def _take_step(self, images: Tensor, targets: Any, on_progress: Callable[[float], None] | None) -> None:
+    def _take_step(self, images: Any, targets: Any, on_progress: Callable[[float], None] | None) -> None:
         now = self._progress()
         if on_progress:
             on_progress(now)
@@ -157,7 +157,7 @@ class Session:
             if not is_out_of_memory(error):
                 raise
             raise self._too_large(images) from error
-        self.step, self.images = self.step + 1, self.images + len(images) * self.runtime.world_size
+        self.step, self.images = self.step + 1, self.images + count_of(images) * self.runtime.world_size
         self.factor = factor
         self.pending = (loss, self.config.learning_rate * factor)
         self.meter.add(loss, norm)
@@ -202,7 +202,7 @@ class Session:
     def _facts(self, kind: str) -> dict[str, Any]:
         return {"kind": kind, "step": self.step, "epoch": self.epoch, "batch_size": self.config.batch_size}
 
-    def _too_large(self, images: Tensor) -> OutOfMemoryError:
+    def _too_large(self, images: Any) -> OutOfMemoryError:
         """What to raise where a step did not fit: with the batch that would."""
         self.stepper.optimizer.zero_grad(set_to_none=True)
         if self.runtime.device.type == "cuda":
@@ -211,6 +211,8 @@ class Session:
         facts = self._facts("out_of_memory")
         words = "halve --batch-size until it fits"
         try:
+            if not isinstance(images, Tensor):
+                raise MemoryError("what several tensors need is not estimated")
             two = images[:1].expand(2, *images.shape[1:]).to(device)
             needed = step_memory(self.model, two, self.dtype, self.config.optimizer)
             available = available_bytes(device)
@@ -226,9 +228,10 @@ class Session:
                     f"--batch-size {fits} fits, or --accumulate {-(-most // fits)} with the batch as it is"
                 )
         except (RuntimeError, MemoryError):
-            pass  # not even two images fit
+            pass  # not even two images fit, or nobody knows
         return OutOfMemoryError(
-            f"A step must fit into memory, but one of {len(images)} images did not; {words}, or --checkpoint-blocks.",
+            f"A step must fit into memory, but one of {count_of(images)} images did not; {words}, or "
+            "--checkpoint-blocks.",
             facts,
         )
 

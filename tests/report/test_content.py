@@ -9,7 +9,7 @@ from archaeology.report import write_report
 from archaeology.report.content import report_of
 from archaeology.report.layers import atlases, layers
 from archaeology.report.markdown import plain
-from archaeology.report.methods import lowered, unmeasured
+from archaeology.report.methods import lowered
 from archaeology.report.pairs import coarser, pairs
 from archaeology.report.pictures import Scale
 from archaeology.report.shown import Answer, ShownImage, shown_images
@@ -231,7 +231,7 @@ def test_markdown_holds_the_same_verdict_findings_and_tables(small_folder, small
     assert text.splitlines()[0] == f"# {plain(report.verdict.sentence)}"
     for finding in report.findings:
         assert plain(finding.text) in text
-    for view in (*report.verdict_figures, *report.leaderboard_figures, *report.head_figures):
+    for view in (*report.failure_figures, *report.leaderboard_figures, *report.head_figures):
         assert f"### {plain(view.title)}" in text
         assert f"| {' | '.join(plain(cell) for cell in view.table.rows[0])} |" in text
     assert text.count("\n| test/0") == len(report.pairs.pairs)
@@ -247,12 +247,3 @@ def test_a_report_of_nothing_is_refused_like_any_run(tmp_path):
     with pytest.raises(ValueError, match=r"holds no run\.json"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_was_not_measured_says_why():
-    reasons = {"vit": "judge_images was 0"}
-    assert list(unmeasured({"not_judged": reasons, "not_attacked": "there are no labels"})) == [
-        "Which map of the ViT to believe: judge_images was 0.",
-        "What breaks the models: there are no labels.",
-    ]
-    assert list(unmeasured({"not_judged": {}, "not_attacked": ""})) == []

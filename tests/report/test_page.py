@@ -22,16 +22,19 @@ class Outline(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.elements, self.open, self.crossed, self.words = [], [], [], []
+        self.nodes = 0  # as a browser that runs scripts counts them: what is in <noscript> is text to it
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        self.nodes += "noscript" not in self.open
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        self.nodes += "noscript" not in self.open
 
     def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
@@ -96,17 +99,17 @@ def test_it_asks_the_network_for_nothing(any_page):
             assert value is None or value.startswith(("#", "data:")), (tag, name, value)
     assert set(re.findall(r"url\((?!['\"]?(?:data:|#))[^)]{0,40}", text)) == set()
     assert "@import" not in text and "@font-face" not in text
-    assert set(re.findall(r"https?://[^\"' )]+", text)) <= {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r"https?://[^\"' )>]+", text)) <= {"http://www.w3.org/2000/svg"}
 
 
 def test_its_policy_forbids_what_it_does_not_need(any_page):
     text, outline = any_page
     policies = [a["content"] for t, a in outline.elements if a.get("http-equiv") == "Content-Security-Policy"]
-    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert len(policies) == 1 and text.count("<script") == 1
+    running = re.findall(r'<script(?: type="module")?>(.*?)</script>', text, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in running]
+    assert len(policies) == 1 and len(running) == 2
     assert "default-src 'none'" in policies[0] and "img-src data:" in policies[0]
-    assert f"script-src 'sha256-{digest}'" in policies[0]
+    assert f"script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}'; base-uri" in policies[0]
     assert not [a for _, a in outline.elements for name in a if name.startswith("on")]
 
 
@@ -118,7 +121,7 @@ def test_two_builds_are_the_same_bytes(small_run, small_page, tmp_path):
 
 def test_the_large_page_is_small_enough(large_page):
     text, outline = large_page
-    size, nodes = len(text.encode()), len(outline.elements)
+    size, nodes = len(text.encode()), outline.nodes
     print(f"12 x 12 heads, 14 x 14 patches, 224 pixels: {size / MEGABYTE:.2f} MB, {nodes} elements")
     assert size < 10 * MEGABYTE
     assert nodes < 5000
@@ -136,6 +139,10 @@ def test_identifiers_are_unique_and_every_link_arrives(any_page):
     wanted = {a["href"][1:] for _, a in outline.elements if a.get("href", "").startswith("#")}
     wanted |= {a[name] for _, a in outline.elements for name in ("aria-labelledby", "for") if name in a}
     assert wanted - set(ids) == set()
+
+
+def test_what_is_added_by_attacks_still_opens_fast(attacked_page):
+    assert attacked_page[1].nodes < 5000
 
 
 def test_headings_go_down_one_step_at_a_time(any_page):
@@ -158,14 +165,18 @@ def test_every_figure_has_its_data_as_a_table(small_page):
     _, outline = small_page
     figures = [a["id"] for _, a in outline.elements if a.get("id", "").startswith("figure-")]
     assert len(figures) == 14
-    assert sum(tag == "table" for tag, _ in outline.elements) == len(figures)
+    assert (
+        sum(tag == "table" for tag, _ in outline.elements) == len(figures) + 1
+    )  # and what is taken for what
 
 
 def test_chapters_come_in_order(any_page):
     _, outline = any_page
     chapters = [a["id"] for _, a in outline.elements if "chapter" in a.get("class", "").split()]
-    wanted = "verdict findings pairs leaderboard layers heads robustness methods provenance".split()
-    optional = {"leaderboard", "robustness"}
+    wanted = (
+        "verdict findings specimens layers heads leaderboard pairs robustness failures limits methods provenance"
+    ).split()
+    optional = {"specimens", "leaderboard", "robustness", "failures"}
     assert chapters == [name for name in wanted if name not in optional or name in chapters]
     linked = [a["href"][1:] for tag, a in outline.elements if tag == "a" and a.get("href", "")[1:] in wanted]
     assert linked[: len(chapters) + 1] == ["verdict", *chapters]  # first the link that skips to the verdict
@@ -293,7 +304,7 @@ def test_hostile_names_are_text_on_the_page(hostile_folder):
     text = (hostile_folder / "report.html").read_text(encoding="utf-8")
     outline = Outline(text)
     assert EVIL in outline.text and " ".join(QUOTED.split()) in outline.text
-    assert EVIL not in text and text.count("<script") == 1
+    assert EVIL not in text
     assert "<img" not in text
     assert not [a for _, a in outline.elements for name in a if name.startswith("on")]
     labels = [a["aria-label"] for _, a in outline.elements if EVIL in a.get("aria-label", "")]

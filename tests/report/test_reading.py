@@ -79,7 +79,10 @@ def test_what_two_maps_share_anyway_is_measured_on_other_images():
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (Look(0.30, 0.40, 0.27), "with centre 30 %, edges 40 %, half of it on 27 % of the image"),
+        (
+            Look(0.30, 0.40, 0.27),
+            "nowhere in particular (centre 30 %, edges 40 %, half of it on 27 % of the image)",
+        ),
         (Look(0.38, 0.30, 0.27), "at the centre (centre 38 %, edges 30 %, half of it on 27 % of the image)"),
         (Look(0.05, 0.66, 0.27), "at the edges (centre 5 %, edges 66 %, half of it on 27 % of the image)"),
         (
@@ -112,7 +115,9 @@ def test_one_is_called_surer_from_the_threshold_on():
 
 def test_the_line_says_what_is_missing():
     line = reading(image(0.5, 0.5), None, Look(0.3, 0.4, 0.27), None)
-    assert line.startswith("There is no map of the ViT to read. The CNN's map lies with centre 30")
+    assert line.startswith(
+        "There is no map of the ViT to read. The CNN's map lies nowhere in particular (centre 30"
+    )
     assert "overlap" not in line
 
 

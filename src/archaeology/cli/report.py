@@ -12,11 +12,16 @@ from archaeology.core.storage import json_text
 
 
 class ReportArguments(BaseModel):
-    """Write report.html and report.md of a finished dig again."""
+    """Write report.html, report.md and report.ipynb of a finished dig again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: tyro.conf.Positional[Path] = Field(description="the run directory of a dig")
+    full: int | None = Field(
+        default=None,
+        ge=0,
+        description="specimens with all of their attention in the explorer; without it as many as fit into 10 MB",
+    )
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print the paths as JSON"
     )
@@ -27,6 +32,6 @@ def run(words: Sequence[str]) -> int:
     arguments = parsed(ReportArguments, "report", words)
     from archaeology.report.write import write_report
 
-    report = write_report(arguments.run)
+    report = write_report(arguments.run, full=arguments.full)
     print(json_text({"run": str(arguments.run), "report": str(report)}) if arguments.json_ else report)
     return 0

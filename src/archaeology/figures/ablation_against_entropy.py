@@ -22,7 +22,7 @@ from archaeology.figures._theme import (
     themed,
 )
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, number
+from archaeology.figures.words import fixed, number, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def rank_correlation(
 def headline(data: EffectAgainstEntropy) -> str:
     """Whether wide-looking heads matter more, less, or whether it cannot be told."""
     value, low, high = (fixed(end, 2) for end in (data.correlation, data.low, data.high))
-    span = f"rank correlation {value}, 95 % interval {low} to {high}"
+    span = f"rank correlation {value}, 95 % interval {low} to {high}, {plural(len(data.loss), 'head')}"
     if data.low > 0:
         return f"Heads that look widely matter more than focused ones ({span})."
     if data.high < 0:

@@ -10,15 +10,19 @@ from archaeology.figures import Drawing, figures, svg_text
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import tight
 from archaeology.report import provenance
+from archaeology.report.failures import Failures, failures
+from archaeology.report.found import FindingView, found_view
 from archaeology.report.layers import Layers, layers
 from archaeology.report.leaderboards import Leaderboards, leaderboards
+from archaeology.report.limits import Limits, limits
 from archaeology.report.methods import Methods, methods
 from archaeology.report.pairs import Pairs, pairs
 from archaeology.report.robustness import ROBUSTNESS_FIGURES, Robustness, robustness
 from archaeology.report.shown import shown_images
+from archaeology.report.specimens import Specimens, specimens
 from archaeology.report.verdict import Verdict, verdict
 
-VERDICT_FIGURES = ("accuracy", "failure_types")
+FAILURE_FIGURES = ("accuracy", "failure_types")
 LEADERBOARD_FIGURES = ("leaderboard_vit", "leaderboard_cnn")
 HEAD_FIGURES = (
     "specialization",
@@ -35,19 +39,16 @@ HEAD_FIGURES = (
 CHAPTERS = {
     "verdict": "Verdict",
     "findings": "Findings",
-    "pairs": "Where each model looks",
-    "leaderboard": "Which map to believe",
+    "specimens": "Specimens",
     "layers": "Through the layers",
     "heads": "Head by head",
+    "leaderboard": "Which map to believe",
+    "pairs": "Where each model looks",
     "robustness": "What breaks them",
-    "methods": "Methods and limits",
+    "failures": "Where they fail",
+    "limits": "What this report cannot say",
+    "methods": "Methods",
     "provenance": "Provenance",
-}
-# What a finding may name as its evidence besides a chapter or a figure.
-EVIDENCE = {
-    "failures": "figure-failure_types",
-    "ablation": "figure-ablation_accuracy",
-    "accuracy": "figure-accuracy",
 }
 
 
@@ -65,16 +66,6 @@ class FigureView:
 
 
 @dataclass(frozen=True)
-class FindingView:
-    """One finding, with where its evidence stands; `anchor` is None where nothing on the page shows it."""
-
-    title: str
-    text: str
-    anchor: str | None
-    evidence: str
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything a report says; `chapters` are the keys and titles of those it has."""
 
@@ -85,8 +76,9 @@ class Report:
     started: str
     byline: tuple[str, ...]
     verdict: Verdict
-    verdict_figures: tuple[FigureView, ...]
     findings: tuple[FindingView, ...]
+    num_questions: int | None
+    specimens: Specimens | None
     pairs: Pairs
     leaderboards: Leaderboards | None
     leaderboard_figures: tuple[FigureView, ...]
@@ -94,6 +86,9 @@ class Report:
     head_figures: tuple[FigureView, ...]
     robustness: Robustness | None
     robustness_figures: tuple[FigureView, ...]
+    failures: Failures | None
+    failure_figures: tuple[FigureView, ...]
+    limits: Limits
     methods: Methods
     grad_cam_layer: str | None
     num_images: int
@@ -104,14 +99,22 @@ class Report:
     skipped: tuple[tuple[str, str], ...]
 
 
-def report_of(run: RunDirectory) -> Report:
-    """The content of the report on `run`."""
+def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Report:
+    """The content of the report on `run`.
+
+    Args:
+        run: A finished run.
+        full: How many specimens get all of their attention in the explorer; None for as many as fit.
+        room: Bytes for all specimens together where `full` is None.
+    """
     facts, images = run.run, shown_images(run)
     drawn = {name: view for name in figures if (view := figure_view(run, figures.get(name))) is not None}
     height, width = (int(size) for size in run.specimens["pixels"].shape[-2:])
     models, side_by_side = facts["models"], pairs(run, images)
-    boards, breaks = leaderboards(run), robustness(run)
-    absent = {key for key, found in (("leaderboard", boards), ("robustness", breaks)) if found is None}
+    boards, breaks, wrong = leaderboards(run), robustness(run), failures(run)
+    explored = specimens(run, images, full=full, room=room)
+    optional = {"specimens": explored, "leaderboard": boards, "robustness": breaks, "failures": wrong}
+    absent = {key for key, found in optional.items() if found is None}
     chapters = {key: title for key, title in CHAPTERS.items() if key not in absent}
     return Report(
         chapters=chapters,
@@ -121,8 +124,12 @@ def report_of(run: RunDirectory) -> Report:
         started=str(facts["provenance"].get("started", "")),
         byline=(_vit_words(models["vit"]), _model_words("CNN", models["cnn"])),
         verdict=verdict(run),
-        verdict_figures=_views(drawn, VERDICT_FIGURES),
-        findings=tuple(_finding(found, drawn, chapters) for found in _ranked(run.results["findings"])),
+        findings=tuple(
+            found_view(found, {name: view.title for name, view in drawn.items()}, chapters)
+            for found in _ranked(run.results["findings"])
+        ),
+        num_questions=run.results.get("num_questions"),
+        specimens=explored,
         pairs=side_by_side,
         leaderboards=boards,
         leaderboard_figures=_views(drawn, LEADERBOARD_FIGURES),
@@ -130,6 +137,9 @@ def report_of(run: RunDirectory) -> Report:
         head_figures=_views(drawn, HEAD_FIGURES),
         robustness=breaks,
         robustness_figures=_views(drawn, ROBUSTNESS_FIGURES),
+        failures=wrong,
+        failure_figures=_views(drawn, FAILURE_FIGURES),
+        limits=limits(run),
         methods=methods(run, side_by_side),
         grad_cam_layer=models["cnn"].get("target_layer"),
         num_images=run.results["n"],
@@ -164,16 +174,6 @@ def _views(drawn: dict[str, FigureView], names: tuple[str, ...]) -> tuple[Figure
 
 def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda finding: -float(finding["strength"]))
-
-
-def _finding(found: dict[str, Any], drawn: dict[str, FigureView], chapters: dict[str, str]) -> FindingView:
-    title, text, evidence = (tight(str(found[key])) for key in ("title", "text", "evidence"))
-    anchor = EVIDENCE.get(evidence, f"figure-{evidence}")
-    name = anchor.removeprefix("figure-")
-    if name in drawn:
-        return FindingView(title, text, anchor, drawn[name].title)
-    chapter = chapters.get(evidence)
-    return FindingView(title, text, evidence if chapter else None, chapter or evidence)
 
 
 def _data_words(facts: dict[str, Any]) -> str:

@@ -14,30 +14,33 @@ def markdown(report: Report) -> str:
         f"# {plain(report.verdict.sentence)}",
         *(f"- {plain(line)}" for line in (*report.byline, f"Images: {report.data}, {report.num_images:,}")),
         f"## {report.chapters['verdict']}",
-        _table(
+        table(
             ("", "Value", "How sure"),
             [(card.label, card.value, card.detail.replace("\n", "; ")) for card in report.verdict.cards],
         ),
-        *(plain(note) for note in report.verdict.notes),
-        *_figures(report.verdict_figures),
         f"## {report.chapters['findings']}",
         *_findings(report),
+        f"## {report.chapters['heads']}",
+        "Layers and heads are counted from 1, in `heads.parquet` from 0.",
+        *_figures(report.head_figures),
+        *_leaderboards(report),
         f"## {report.chapters['pairs']}",
         "The pictures are in `report.html`; these are the same images, the worst failures first.",
         *_choices(report),
         _pairs(report),
-        *_leaderboards(report),
-        f"## {report.chapters['heads']}",
-        "Layers and heads are counted from 1, in `heads.parquet` from 0.",
-        *_figures(report.head_figures),
         *_robustness(report),
-        *(f"Not measured. {plain(reason)}" for reason in report.methods.unmeasured),
+        *_failures(report),
+        f"## {report.chapters['limits']}",
+        *(f"- **{plain(title)}.** {plain(text)}" for title, text in report.limits.lines),
+        *(f"- Not measured. {plain(reason)}" for reason in report.limits.missing),
+        f"## {report.chapters['methods']}",
+        *_methods(report),
         f"## {report.chapters['provenance']}",
         "\n".join(f"    {line}" for line in report.command.splitlines()),
         *(_group(title, rows) for title, rows in report.provenance),
     ]
     if report.skipped:
-        parts.append(_table(("Image left out", "Reason"), report.skipped))
+        parts.append(table(("Image left out", "Reason"), report.skipped))
     return _joined(parts) + "\n"
 
 
@@ -55,10 +58,36 @@ def _joined(parts: Iterable[str]) -> str:
 
 def _findings(report: Report) -> list[str]:
     if not report.findings:
-        return ["No number of this run stands out."]
+        return ["No number of this run stands out from chance."]
     return [
-        f"{rank}. **{plain(found.title)}** {plain(found.text)} (Evidence: {plain(found.evidence)})"
+        f"{rank}. **{plain(found.title)}.** {plain(found.text)} (Evidence: {plain(found.evidence)}"
+        f"{'; ' + plain(found.sure) if found.sure else ''})"
         for rank, found in enumerate(report.findings, start=1)
+    ]
+
+
+def _failures(report: Report) -> list[str]:
+    if report.failures is None:
+        return []
+    rows = [(one.model, one.label, one.answer, one.number, one.share) for one in report.failures.confusions]
+    columns = ("Model", "Label", "Answer", "Images of that label", "Share (95 % interval)")
+    return [
+        f"## {report.chapters['failures']}",
+        *(plain(note) for note in report.verdict.notes),
+        *_figures(report.failure_figures),
+        *([table(columns, rows)] if rows else []),
+    ]
+
+
+def _methods(report: Report) -> list[str]:
+    terms = (*report.methods.maps, *report.methods.judges, *report.methods.attacks, *report.methods.measures)
+    return [
+        *(
+            f"- **{plain(term.title)}.** {plain(term.text)}{f' ({plain(term.source)})' if term.source else ''}"
+            for term in terms
+        ),
+        "### References",
+        *(f"- {plain(line)}" for line in report.methods.references),
     ]
 
 
@@ -88,7 +117,7 @@ def _leaderboards(report: Report) -> list[str]:
     chapter = report.leaderboards
     if chapter is None:
         return []
-    missing = _table(("Not possible", "Reason"), chapter.missing)
+    missing = table(("Not possible", "Reason"), chapter.missing)
     return [
         f"## {report.chapters['leaderboard']}",
         f"The rule: {plain(chapter.rule)}.",
@@ -102,7 +131,7 @@ def _robustness(report: Report) -> list[str]:
     chapter = report.robustness
     if chapter is None:
         return []
-    missing = _table(("Not measured", "Reason"), chapter.missing)
+    missing = table(("Not measured", "Reason"), chapter.missing)
     return [
         f"## {report.chapters['robustness']}",
         *(
@@ -117,10 +146,10 @@ def _robustness(report: Report) -> list[str]:
 
 def _pairs(report: Report) -> str:
     rows = [
-        (image.id, image.label or "", _answer(image.vit), _answer(image.cnn), image.outcome_text)
-        for image in (pair.image for pair in report.pairs.pairs)
+        (image.id, image.label or "", _answer(image.vit), _answer(image.cnn), image.outcome_text, reading)
+        for image, reading in ((pair.image, pair.reading) for pair in report.pairs.pairs)
     ]
-    return _table(("Image", "Label", "ViT says", "CNN says", "Outcome"), rows)
+    return table(("Image", "Label", "ViT says", "CNN says", "Outcome", "Reading"), rows)
 
 
 def _answer(answer: Answer) -> str:
@@ -129,14 +158,15 @@ def _answer(answer: Answer) -> str:
 
 
 def _group(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    return f"### {plain(title)}\n\n{_table(('', ''), list(rows))}"
+    return f"### {plain(title)}\n\n{table(('', ''), list(rows))}"
 
 
-def _data_table(table: DataTable) -> str:
-    return _table(table.columns, table.rows)
+def _data_table(numbers: DataTable) -> str:
+    return table(numbers.columns, numbers.rows)
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; no cell can become markup."""
     lines = [[plain(cell) for cell in row] for row in (columns, *rows)]
     lines.insert(1, ["---"] * len(columns))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,19 +1,17 @@
 """Everything that was drawn or asked, explained: methods, judges, and the rules by which heads are named."""
 
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from archaeology.dig.directory import RunDirectory
-from archaeology.dig.map_findings import NAMES
 from archaeology.explain.method import title_of
 from archaeology.figures.specialization import rule_words
 from archaeology.figures.terms import METHODS, judge_term, method_term
 from archaeology.report.attack_terms import AttackTerm
 from archaeology.report.pairs import Pairs
+from archaeology.report.references import references
 from archaeology.report.robustness import attacks_used, measures_used
 from archaeology.stats.labels import RULES
 
@@ -39,7 +37,7 @@ class Methods:
         is_corrected: Whether tests of heads were corrected for many comparisons.
         attacks: That images were changed by; empty for a run without a survey of robustness.
         measures: Of what breaks the models, likewise.
-        unmeasured: What a dig would measure and this one did not, with the reason, a sentence each.
+        references: Of all these, whole, in the order of the alphabet.
     """
 
     maps: tuple[Term, ...]
@@ -48,7 +46,7 @@ class Methods:
     is_corrected: bool
     attacks: tuple[Term, ...]
     measures: tuple[Term, ...]
-    unmeasured: tuple[str, ...]
+    references: tuple[str, ...]
 
 
 def methods(run: RunDirectory, drawn: Pairs) -> Methods:
@@ -65,23 +63,18 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
     tested = "p_corrected" in columns and any(
         p is not None and p == p for p in run.heads.column("p_corrected").to_pylist()
     )
+    maps, judges = [_map(name) for name in order if name in used], [_judge(name) for name in asked]
+    attacks = [_attack(term, parameters) for term, parameters in attacks_used(run.robustness or {})]
+    measures = [_attack(term) for term in measures_used(run.robustness or {})]
     return Methods(
-        maps=tuple(_map(name) for name in order if name in used),
-        judges=tuple(_judge(name) for name in asked),
+        maps=tuple(maps),
+        judges=tuple(judges),
         rules=tuple((rule.label, rule_words(rule), rule.reason) for rule in RULES) if labelled else (),
         is_corrected=tested or run.layers is not None,
-        attacks=tuple(_attack(term, parameters) for term, parameters in attacks_used(run.robustness or {})),
-        measures=tuple(_attack(term) for term in measures_used(run.robustness or {})),
-        unmeasured=tuple(unmeasured(run.results)),
+        attacks=tuple(attacks),
+        measures=tuple(measures),
+        references=references(term.source for term in (*maps, *judges, *attacks, *measures)),
     )
-
-
-def unmeasured(results: Mapping[str, Any]) -> Iterator[str]:
-    """Why maps were not judged, or the models not attacked."""
-    for role, reason in (results.get("not_judged") or {}).items():
-        yield f"Which map of the {NAMES[role]} to believe: {reason}."
-    if reason := results.get("not_attacked"):
-        yield f"What breaks the models: {reason}."
 
 
 def _map(name: str) -> Term:

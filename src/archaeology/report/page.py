@@ -2,11 +2,14 @@
 
 import base64
 import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from archaeology.explorer.bundle import bundle, inline_safe
 from archaeology.report.content import Report
 from archaeology.report.pictures import LARGEST_PIXEL_ART, ramp_uri
 from archaeology.report.shown import FAILURES
@@ -14,8 +17,16 @@ from archaeology.report.shown import FAILURES
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(report: Report) -> str:
-    """The whole page; everything that comes from the run is escaped."""
+DATA_FILE = "specimen-{}.js"
+
+
+def page(report: Report, *, is_folder: bool = False) -> str:
+    """The whole page; everything that comes from the run is escaped.
+
+    Args:
+        report: What it says.
+        is_folder: Whether the specimens' data lie beside it, as `data_files` has them, and not in it.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -24,17 +35,47 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     script = _asset("report.js")
+    module = inline_safe(f"{bundle()}\n{_asset('specimens.js')}") if report.specimens else ""
+    allowed = [_hash(text) for text in (script, module) if text]
     return environment.get_template("report.html").render(
         report=report,
         chapters=report.chapters,
         failures=FAILURES,
         style=Markup(_asset("report.css")),
         script=Markup(script),
-        script_hash=_hash(script),
+        module=Markup(module),
+        allowed=" ".join(f"'sha256-{name}'" for name in allowed) + (" 'self' file:" if is_folder else ""),
+        subjects=Markup(_subjects(report, is_folder)),
+        is_folder=is_folder,
         ramp=ramp_uri(),
         numbers=numbers_uri,
         is_pixel_art=max(report.image_size) <= LARGEST_PIXEL_ART,
     )
+
+
+def _subjects(report: Report, is_folder: bool) -> str:
+    """What the explorer's list says, as JSON in which no name can end its script."""
+    if report.specimens is None:
+        return "[]"
+    entries = [
+        one.entry | {"thumbnail": one.image.photo} | ({"file": DATA_FILE.format(at)} if is_folder else {})
+        for at, one in enumerate(report.specimens.specimens)
+    ]
+    return (
+        json.dumps(entries, ensure_ascii=True)
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("&", "\\u0026")
+    )
+
+
+def data_files(report: Report) -> Iterator[tuple[str, str]]:
+    """Name and text of the scripts beside a page that is a folder: each puts one specimen into one list."""
+    for at, one in enumerate(report.specimens.specimens if report.specimens else ()):
+        yield (
+            DATA_FILE.format(at),
+            f'(globalThis.archaeologySubjects ??= {{}})[{at}] = "{one.packed}";\n',
+        )
 
 
 def numbers_uri(count: int, *, down: bool) -> str:

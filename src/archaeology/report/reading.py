@@ -22,6 +22,7 @@ ALL_OVER = 0.40  # of the area is needed to hold half of the map: it lies "all o
 ALIKE = 0.95  # share of mismatched pairs that overlap less: the maps lie "at the same places"
 UNLIKE = 0.05  # likewise: "at different places"
 FEWEST_MISMATCHED = 20  # pairs, without which no word is said about overlap
+NOWHERE = "nowhere in particular"  # where neither centre nor edges are favoured, nor few places
 SURER = 0.20  # difference of confidence from which one model is called surer
 
 Map = Float[np.ndarray, "row column"]
@@ -148,7 +149,7 @@ def where(place: Look) -> str:
     if place.half_area <= FEW_PLACES:
         said.insert(0, "on a few places")
     shares = f"centre {percent(place.centre, 0)}, edges {percent(place.edge, 0)}, {half}"
-    return f"{' '.join(said)} ({shares})" if said else f"with {shares}"
+    return f"{' '.join(said) or NOWHERE} ({shares})"
 
 
 def together(meeting: Meeting) -> str:

@@ -27,6 +27,16 @@ document.addEventListener("DOMContentLoaded", () => {
     nameTheme();
   });
 
+  // Tables of figures are made when they are asked for: a page of ten thousand cells is slow to open.
+  const unfolded = (details) => one("noscript", details)?.replaceWith(document.createRange().createContextualFragment(one("noscript", details).textContent));
+  all("details").forEach((details) => details.addEventListener("toggle", () => unfolded(details)));
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = all("details:not([open])");
+    closed.forEach((details) => { unfolded(details); details.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));
+
   // Rows side by side: filter, unfold, colour scale.
   const list = one(".pairs"), rows = all(".pair"), filters = all(".filters button"), more = one(".more");
   const few = rows.length > 16;
@@ -106,9 +116,12 @@ document.addEventListener("DOMContentLoaded", () => {
     tip.style.top = `${event.clientY + 18 + space.height > innerHeight ? event.clientY - space.height - 10 : event.clientY + 18}px`;
   };
   all("#heads .exhibit").forEach((exhibit) => {
-    const picture = one(".drawing", exhibit), cells = one(".drawing image", exhibit), table = one("tbody", exhibit);
-    if (!cells || table.rows.length !== cells.height.baseVal.value) return;
+    const picture = one(".drawing", exhibit), cells = one(".drawing image", exhibit);
+    if (!cells) return;
     picture.addEventListener("pointermove", (event) => {
+      unfolded(one("details", exhibit));
+      const table = one("tbody", exhibit);
+      if (table.rows.length !== cells.height.baseVal.value) return;
       const at = cellAt(event, cells, cells.width.baseVal.value, cells.height.baseVal.value);
       if (at) tell(event, `Layer ${at[0] + 1}, head ${at[1] + 1}: ${table.rows[at[0]].cells[at[1] + 1].textContent}`); else hide();
     });

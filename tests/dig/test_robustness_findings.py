@@ -87,6 +87,9 @@ def test_who_withstands_more_needs_a_difference_that_excludes_zero(made_up):
     assert one.strength == pytest.approx(2.0)
     put(panel["areas"][0], "difference", -0.1, -0.2, 0.0)
     assert found(document, "curves", "robustness_curve") == []
+    put(panel["areas"][0], "difference", -0.1, -0.15, -0.05)
+    panel["areas"][0]["n"] = 15  # of few images nothing is sure
+    assert found(document, "curves", "robustness_curve") == []
 
 
 def test_transfer_and_its_asymmetry(made_up):

@@ -34,6 +34,7 @@ from archaeology.dig.finding import (
     unanswered,
 )
 from archaeology.dig.reattack_findings import reattack_findings
+from archaeology.robustness.sureness import sure_side
 
 NORMS = {"linf": "L\N{INFINITY}", "l2": "L2"}
 DISBELIEF = 30.0  # strength of a flag: whoever reads only one finding must read that
@@ -92,7 +93,7 @@ def _curves(panels: Sequence[Row]) -> list[Finding]:
         attack = f"{title_of(str(panel['attack']))} ({NORMS.get(panel['norm'], panel['norm'])})"
         for row in panel["areas"]:
             gap, better, worse = ordered(row, "difference")
-            if not side(gap):
+            if not sure_side(gap["low"], gap["high"], int(row["n"])):
                 found.append(unanswered("robustness_curve", p_of(gap)))
                 continue
             text = (

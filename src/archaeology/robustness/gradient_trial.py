@@ -148,6 +148,7 @@ class Trial:
             norm=self.norm,
             seed=self.seed,
             at_once=self.at_once,
+            watch=None,
             **parameters,
         )
         return found.success.cpu().numpy()

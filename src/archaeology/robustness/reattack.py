@@ -194,6 +194,7 @@ def reattack(
             norm=result.norm,
             seed=seed,
             at_once=at_once,
+            watch=None,
             **result.parameters,
         )
         right = _right(left, result.images, labels, at_once)

@@ -109,7 +109,7 @@ def test_heads_that_are_off_say_nothing(client, vit, image):
     ("wish", "status", "words"),
     [
         ({"model": "vit", "off": [[0, 9]], "replacement": "zero"}, 422, "heads must be pairs"),
-        ({"model": "vit", "off": [[-1, 0]], "replacement": "zero"}, 422, "heads must be pairs"),
+        ({"model": "vit", "off": [[-1, 0]], "replacement": "zero"}, 422, "layers 0 to 5"),
         ({"model": "vit", "off": [[0, "<script>"]], "replacement": "zero"}, 422, "off.0.1"),
         ({"model": "vit", "off": [[0, 0]], "replacement": "mean"}, 422, "started without a run"),
         ({"model": "vit", "off": [[0, 0]], "replacement": "magic"}, 422, "'zero' or 'mean'"),

@@ -44,7 +44,7 @@ async def ablate(request: Request, name: str) -> Response:
     specimen = service.specimen(wish.model)
 
     def run(pictures: list[Picture]) -> list[Any]:
-        return [ablation.ablated(wish, specimen, one, service.means) for one in pictures]
+        return [ablation.ablated(wish, specimen, one, service.heads) for one in pictures]
 
     return JSONResponse(await unless_left(request, service.worker.do(run, picture)))
 

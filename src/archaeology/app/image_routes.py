@@ -1,5 +1,7 @@
 """Images of visitors: upload one, and see what models make of it."""
 
+import asyncio
+
 import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -26,7 +28,7 @@ async def upload(request: Request) -> Response:
     if "run" in fields:
         if service.run is None:
             raise not_found("run")
-        picture = service.run.picture(fields["run"].decode("utf-8", "replace"))
+        picture = await asyncio.to_thread(service.run.picture, fields["run"].decode("utf-8", "replace"))
     else:
         picture = await service.decoders.decode(checked_image(fields), service.longest)
     name = service.images.put(visitor, picture, picture.size)

@@ -91,7 +91,7 @@ def setup_of(service: Service) -> dict[str, Any]:
     config, run = service.config, service.run
     return {
         "models": service.models.described(),
-        "runs": None if run is None else {"name": run.name, "subjects": len(run.subjects)},
+        "runs": None if run is None else {"name": run.name, "subjects": len(run.entries)},
         "attacks": [
             {"name": name, "title": one.title, "norms": list(one.norms), "bounded": one.bounded}
             for name, one in ((name, attacks.get(name)) for name in attacks.names())

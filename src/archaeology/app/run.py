@@ -1,23 +1,25 @@
-"""The images of a finished dig, as the app shows them."""
+"""The images of a finished dig, as the app shows them: packed when asked for, the last ones kept."""
 
+import threading
 from collections import OrderedDict
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from archaeology.app.decoding import Picture
 from archaeology.app.refusal import not_found
+from archaeology.core.errors import UnknownNameError
 from archaeology.core.shapes import PixelImage
 from archaeology.dig.directory import RunDirectory
+from archaeology.explorer.from_run import RunSubjects
+from archaeology.explorer.subject import Subject
 
-KEPT = 16
+MOST_KEPT = 64_000_000  # bytes
 
 
 class Run:
-    """A run whose subjects are served by their ids; the last ones asked for stay packed."""
+    """A run whose images are served by their ids; used by several threads."""
 
     def __init__(self, directory: RunDirectory) -> None:
         """Read the list of images.
@@ -25,51 +27,16 @@ class Run:
         Args:
             directory: A finished dig.
         """
-        self.directory = directory
         self.name = directory.path.resolve().name
-        places = np.asarray(directory.specimens["image_index"][:]).tolist()
-        rows = directory.images.take(places).to_pylist()
-        self._places = {str(row["id"]): place for place, row in enumerate(rows)}
-        self.subjects: list[dict[str, Any]] = [
-            {
-                "id": str(row["id"]),
-                "title": str(row.get("label_name") or row["id"]),
-                "label": row.get("label_name"),
-                "note": row.get("failure"),
-                "group": row.get("failure"),
-            }
-            for row in rows
-        ]
+        self._directory = directory
+        self._subjects = RunSubjects(directory)
         self._packed: OrderedDict[str, bytes] = OrderedDict()
-
-    def picture(self, name: str) -> Picture:
-        """One of its images.
-
-        Raises:
-            Refusal: 404, if there is none of that id.
-        """
-        place = self._places.get(name)
-        if place is None:
-            raise not_found("image in this run")
-        pixels = np.ascontiguousarray(self.directory.specimens["pixels"][place].transpose(1, 2, 0))
-        entry = self.subjects[place]
-        return Picture(pixels, (pixels.shape[1], pixels.shape[0]), entry["title"], entry["label"])
-
-    def thumbnail(self, name: str) -> bytes:
-        """A small PNG of one of its images.
-
-        Raises:
-            Refusal: 404, if there is none of that id.
-        """
-        image = Image.fromarray(self.picture(name).pixels)
-        image.thumbnail((96, 96))
-        file = BytesIO()
-        image.save(file, "PNG")
-        return file.getvalue()
+        self._alone = threading.Lock()
+        self.entries: list[dict[str, Any]] = self._subjects.entries()
 
     def pixels(self) -> PixelImage:
         """All images that the run keeps."""
-        return torch.from_numpy(np.asarray(self.directory.specimens["pixels"][:]))
+        return torch.from_numpy(np.asarray(self._directory.specimens["pixels"][:]))
 
     def packed(self, name: str) -> bytes:
         """The container of one of its images.
@@ -77,7 +44,39 @@ class Run:
         Raises:
             Refusal: 404, if there is none of that id.
         """
-        from archaeology.explorer.subject import Subject
+        with self._alone:
+            if name not in self._packed:
+                self._packed[name] = self._subject(name).pack()
+            self._packed.move_to_end(name)
+            while len(self._packed) > 1 and sum(map(len, self._packed.values())) > MOST_KEPT:
+                self._packed.popitem(last=False)
+            return self._packed[name]
 
-        picture = self.picture(name)
-        return Subject(name, picture.title, picture.pixels, (), picture.label).pack()
+    def picture(self, name: str) -> Picture:
+        """One of its images, for models to look at anew.
+
+        Raises:
+            Refusal: 404, if there is none of that id.
+        """
+        with self._alone:
+            subject = self._subject(name)
+        height, width = subject.pixels.shape[:2]
+        return Picture(subject.pixels, (width, height), subject.title, subject.label)
+
+    def thumbnail(self, name: str) -> bytes:
+        """A small PNG of one of its images.
+
+        Raises:
+            Refusal: 404, if there is none of that id.
+        """
+        with self._alone:
+            try:
+                return self._subjects.thumbnail(name)
+            except UnknownNameError:
+                raise not_found("image in this run") from None
+
+    def _subject(self, name: str) -> Subject:
+        try:
+            return self._subjects.subject(name)
+        except UnknownNameError:
+            raise not_found("image in this run") from None

@@ -27,7 +27,7 @@ def run_of(request: Request) -> Run:
 @router.get("/run/subjects")
 def listed(request: Request) -> Response:
     """All images, as a list."""
-    return JSONResponse(run_of(request).subjects)
+    return JSONResponse(run_of(request).entries)
 
 
 @router.get("/run/subjects/{name:path}/thumbnail.png")

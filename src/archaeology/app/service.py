@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from archaeology.app.ablation import Means
+from archaeology.app.ablation import Heads
 from archaeology.app.attacks import Attack
 from archaeology.app.config import AppConfig
 from archaeology.app.decoding import Decoders, Picture
@@ -29,7 +29,7 @@ class Service:
         models: That are asked.
         run: Whose images are shown; None where there is none.
         visitors: Knows cookies.
-        means: Of heads over the run's images.
+        heads: Of all models; for the worker.
         images: Of visitors.
         attacks: Of visitors.
         decoders: Make pictures of files.
@@ -42,7 +42,7 @@ class Service:
     models: Models
     run: Run | None
     visitors: Visitors
-    means: Means
+    heads: Heads
     images: Shelf[Picture]
     attacks: Shelf[Attack]
     decoders: Decoders
@@ -72,7 +72,7 @@ class Service:
             models,
             run,
             Visitors(),
-            Means(None if run is None else run.pixels()),
+            Heads(None if run is None else run.pixels()),
             Shelf(limits.images, half, limits.idle),
             Shelf(limits.images, half, limits.idle, dropped=lambda attack: attack.stop.set()),
             Decoders(limits),

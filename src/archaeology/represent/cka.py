@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from archaeology.represent.features import Features, check_finite, check_same_images
 from archaeology.represent.hsic import (
-    Estimator,
     Gram,
     check_count,
     check_estimator,
@@ -27,7 +26,7 @@ def cka(
     second: Features,
     *,
     kernel: str = "linear",
-    estimator: Estimator = "unbiased",
+    estimator: str = "unbiased",
     width: float = 1.0,
 ) -> float:
     """Centred kernel alignment of two feature sets of the same images.

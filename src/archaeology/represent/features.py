@@ -18,7 +18,7 @@ from archaeology.capture.record import unit_images
 from archaeology.core.halving import in_halves
 from archaeology.core.progress import progress
 from archaeology.core.seeding import content_names
-from archaeology.core.shapes import Image, PixelImage
+from archaeology.core.shapes import Image, OtherImages, PixelImage
 from archaeology.core.storage import atomic_path, cache_folder, sha256_of
 from archaeology.data.decoded import DecodedImages
 from archaeology.represent.places import checked_layers, layer_paths
@@ -251,7 +251,7 @@ def layer_tokens(
     return {path: tokens_of(specimen, path, outputs[path]) for path in layers}
 
 
-def images_at(images: Images, rows: Int[np.ndarray, " row"]) -> Image | PixelImage:
+def images_at(images: Images, rows: Int[np.ndarray, " row"]) -> OtherImages:
     """The images in these rows, in this order."""
     if isinstance(images, DecodedImages):
         return torch.from_numpy(np.array(images.images[rows]))

@@ -8,8 +8,6 @@ that centring a matrix by rows and columns, diagonal left out, makes the unbiase
 unbiased estimator is the default, since the biased one nears 1 for any two layers of many features and few images.
 """
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float
 
@@ -18,7 +16,6 @@ from archaeology.core.registry import unknown_name
 KERNELS = ("linear", "rbf")
 ESTIMATORS = ("unbiased", "biased")
 FEWEST = {"unbiased": 4, "biased": 2}
-Estimator = Literal["unbiased", "biased"]
 Gram = Float[np.ndarray, "image image"]
 
 
@@ -54,7 +51,7 @@ def median_distance(features: Float[np.ndarray, "image feature"]) -> float:
     return float(np.sqrt(np.median(distances[np.triu_indices(len(distances), 1)])))
 
 
-def centred(gram: Gram, estimator: Estimator = "unbiased") -> Gram:
+def centred(gram: Gram, estimator: str = "unbiased") -> Gram:
     """A Gram matrix such that the mean of the products of two such matrices is their HSIC (up to a factor).
 
     Args:
@@ -73,14 +70,12 @@ def centred(gram: Gram, estimator: Estimator = "unbiased") -> Gram:
     return made
 
 
-def scale_of(n: int, estimator: Estimator) -> float:
+def scale_of(n: int, estimator: str) -> float:
     """What the sum of products of two centred matrices is divided by to be HSIC."""
     return float((n - 1) ** 2 if estimator == "biased" else n * (n - 3))
 
 
-def hsic(
-    first: Gram, second: Float[np.ndarray, "other other"], *, estimator: Estimator = "unbiased"
-) -> float:
+def hsic(first: Gram, second: Float[np.ndarray, "other other"], *, estimator: str = "unbiased") -> float:
     """Covariance of two Gram matrices of the same images.
 
     Args:
@@ -122,7 +117,7 @@ def check_kernel(kernel: str) -> None:
         raise unknown_name("kernel", kernel, list(KERNELS))
 
 
-def check_count(n: int, estimator: Estimator) -> None:
+def check_count(n: int, estimator: str) -> None:
     """Raise unless so many images suffice."""
     if n < FEWEST[estimator]:
         raise ValueError(

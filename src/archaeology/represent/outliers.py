@@ -20,6 +20,7 @@ from archaeology.represent.patches import PatchFeatures
 CLEAR = 10.0  # BIC from which on two peaks are "very strong" evidence (Kass and Raftery's scale)
 VALLEY = 0.5  # of the lower peak
 MOST = 0.5  # share of patches that can be outliers: more are the usual
+AT_MOST = 20_000  # norms that the mixture is fitted to, evenly taken
 STEPS = 512  # on the way from peak to peak
 
 
@@ -65,7 +66,7 @@ def find_outliers(patches: PatchFeatures, *, seed: int = 0) -> OutlierTokens:
     norm = np.linalg.norm(patches.values.astype(np.float64), axis=-1)
     prefix = np.linalg.norm(patches.prefix.astype(np.float64), axis=-1)
     logs = np.log(np.maximum(norm, np.finfo(np.float64).tiny)).ravel()
-    gain, valley, bottom = two_peaks(logs)
+    gain, valley, bottom = two_peaks(logs[:: -(-len(logs) // AT_MOST)])
     is_two = gain > CLEAR and valley < VALLEY and float((logs > bottom).mean()) < MOST
     threshold = float(np.exp(bottom)) if is_two else float("inf")
     is_outlier = norm > threshold

@@ -1,4 +1,4 @@
-"""A real browser for the pages: every page it opens is watched, and may neither complain nor ask anybody else for anything."""
+"""A real browser for the pages: each page it opens is watched, and may neither complain nor ask strangers."""
 
 import asyncio
 import functools
@@ -6,6 +6,7 @@ import http.server
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,6 +195,19 @@ def violations():
 
 
 @pytest.fixture(scope="session")
+def until():
+    """`until(page, expression)` waits until it is true; unlike Playwright's own it needs no right to `eval`."""
+
+    def wait(page: Page, expression: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not page.evaluate(expression):
+            assert time.monotonic() < end, f"{expression} did not come true within {seconds} s"
+            page.wait_for_timeout(20)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
 def widths():
     """`widths(page)`: what is wider than the screen, by its tag and class."""
     script = """() => {
@@ -293,7 +307,7 @@ def seconds_by_process() -> dict[int, float]:
 
 @pytest.fixture(scope="session")
 def busiest():
-    """`busiest(work)`: what `work()` returns, and the processor time that the busiest process of the browser took for it.
+    """`busiest(work)`: what `work()` returns, and the processor time that the busiest process took for it.
 
     Unlike time on the wall it does not grow with what else a machine does; None where the system does not tell.
     """

@@ -85,15 +85,15 @@ def test_the_explorer_shows_the_dig(explored):
         """(selector) => { const one = document.querySelector(selector);
           const bytes = one.getContext("2d").getImageData(0, 0, one.width, one.height).data;
           return new Set(new Uint32Array(bytes.buffer)).size; }""",
-        EXPLORER,
+        f"{EXPLORER} canvas",
     )
     assert colours > 50
 
 
-def test_the_link_brings_the_view_back(explored):
+def test_the_link_brings_the_view_back(explored, until):
     page = explored()
     page.locator(EXPLORER).first.click(position={"x": 50, "y": 70})
-    page.wait_for_function("location.hash.includes('q:')")
+    until(page, "location.hash.includes('q:')")
     page.wait_for_timeout(400)
     state = page.evaluate("location.hash.slice(1)")
     assert re.search(r"q:\d+", state), state

@@ -11,7 +11,8 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 PAGE = """<!doctype html><html lang="en"><head><title>Three dimensions</title><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" 
+ content="default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'">
 <style>:root { color-scheme: light dark } body { font-family: sans-serif }
 @media (prefers-color-scheme: dark) { body { background: #111; color: #eee } }</style></head>
 <body><main><h1>Three dimensions</h1><div id="view" class="aa-explorer"></div></main>

@@ -80,7 +80,7 @@ def test_findings_are_ranked_and_lead_to_their_evidence(small_report):
     assert [finding.anchor for finding in small_report.findings] == [
         "figure-failure_types",
         "figure-entropy",
-        "figure-ablation_accuracy",
+        "figure-ablation_loss",
     ]
 
 

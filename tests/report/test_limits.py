@@ -70,8 +70,10 @@ def test_what_was_not_measured_says_why(small_run, attacked_run):
         "What breaks the models: there are no labels.",
     )
     run = RunDirectory(attacked_run)
-    run.__dict__["robustness"] = dict(run.robustness) | {"missing": {"patch_drop": "no patches"}}
-    assert "Patch drop: no patches" in limits(run).missing
+    run.__dict__["robustness"] = dict(run.robustness) | {
+        "missing": {"shape": "no patches", "my_part": "why not."}
+    }
+    assert limits(run).missing[:2] == ("Shape share: no patches.", "My part: why not.")
 
 
 def test_without_labels_limits_speak_of_agreement(unlabelled_run):

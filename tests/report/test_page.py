@@ -320,7 +320,7 @@ def test_hostile_names_are_text_in_markdown(hostile_folder):
     assert "<" not in "".join(prose) and "&lt;script&gt;alert(1)&lt;/script&gt;" in "".join(prose)
     tables = [line for line in text.splitlines() if line.startswith("| ")]
     columns = {len(re.findall(r"(?<!\\)\|", line)) for line in tables if "onerror" in line}
-    assert columns == {6}
+    assert columns == {7}
     assert r"\*\*bold\*\*" in text
 
 

@@ -174,7 +174,8 @@ def missing(run: RunDirectory) -> Iterator[str]:
     if reason := results.get("not_attacked"):
         yield f"What breaks the models: {reason}."
     for part, reason in ((run.robustness or {}).get("missing") or {}).items():
-        yield f"{str(part).replace('_', ' ').capitalize()}: {reason}"
+        title = MEASURES[part].title if part in MEASURES else str(part).replace("_", " ").capitalize()
+        yield f"{title}: {str(reason).rstrip('.')}."
     skipped = run.run["data"].get("skipped") or []
     if skipped:
         yield f"{plural(len(skipped), 'image')} could not be read and were left out; they are listed under provenance."

@@ -59,7 +59,7 @@ def notebook(report: Report) -> str:
         new_markdown_cell(_opening(report)),
         new_code_cell(OPEN),
         new_markdown_cell("## Verdict and findings\n\nWhat the run says of itself, in `results.json`."),
-        new_code_cell('run.results["headline"]'),
+        new_code_cell('run.results.get("headline")'),
         new_code_cell(FINDINGS),
         new_markdown_cell("## Images\n\nEvery image with both answers, the surest mistakes first."),
         new_code_cell(IMAGES),

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from archaeology.core.intervals import Interval, wilson
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures import accuracy, failure_types
 from archaeology.figures.accuracy import NAMES, Accuracies, Percentage
 from archaeology.figures.failure_types import FailureTypes
-from archaeology.figures.words import THIN, count, fixed, p_value, percent, plural
+from archaeology.figures.words import THIN, count, fixed, p_value, percent, plural, points
 
 SMALLEST_P = 0.001
 NBSP = "\N{NO-BREAK SPACE}"
@@ -75,7 +76,8 @@ def _comparison(found: Accuracies, test: dict, failures: FailureTypes | None) ->
     ]
     if failures is not None:
         both = int(failures.observed[3])
-        of_all = f"{percent(both / failures.n)} of {plural(failures.n, 'image')}"
+        share = wilson(both, failures.n)
+        of_all = f"{_interval(share)} of {plural(failures.n, 'image')}"
         independent = f"{count(round(failures.expected[3]))} if errors were independent"
         cards.append(Card("Both are wrong", plural(both, "image"), f"{of_all}\n{independent}"))
     return Verdict(claim, evidence, tuple(cards), (_mcnemar_note(test),))
@@ -104,13 +106,21 @@ def _agreement(run: RunDirectory) -> Verdict:
         "nobody can say which of them is right.",
         cards=(
             Card("Same answer", _percent(same.value), _detail(same)),
-            Card("Different answers", plural(differing, "image"), f"of {count(same.n)}"),
+            Card(
+                "Different answers",
+                plural(differing, "image"),
+                f"{_interval(wilson(differing, same.n))} of {count(same.n)}",
+            ),
         ),
         notes=(
             "These images have no labels that match the classes of both models, so there is no accuracy and "
             "no failure to report; everything else below holds.",
         ),
     )
+
+
+def _interval(share: Interval) -> str:
+    return f"{percent(share.value)} ({points(share.low)} to {points(share.high)})"
 
 
 def _percent(value: float) -> str:

@@ -10,8 +10,8 @@ from archaeology.data.open import open_source
 from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_count
 from archaeology.dig.config import DigConfig
 from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
-from archaeology.dig.maps import FULL_PATTERN_TOKENS
 from archaeology.dig.robustness import PASSES_OF_AN_IMAGE, robustness_count
+from archaeology.dig.seen_attention import FULL_PATTERN_TOKENS
 from archaeology.explain.method import explanations
 from archaeology.specimens.load import load
 from archaeology.specimens.specimen import Specimen

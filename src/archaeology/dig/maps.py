@@ -1,31 +1,41 @@
 """The maps that the report shows: where the ViT looks, layer by layer, and what moves each model's answer."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from archaeology.capture.record import Record, capture
+from archaeology.capture.record import capture
 from archaeology.core.progress import progress
-from archaeology.core.shapes import Heatmap
 from archaeology.core.storage import json_text, plain_json, sha256_of
 from archaeology.dig.config import DigConfig
 from archaeology.dig.judging import Judged
 from archaeology.dig.parts import Arrays, Parts
+from archaeology.dig.seen_attention import SeenAttention, is_long, seen_at_length, seen_in
+from archaeology.dig.shown_methods import cheap_methods, coarse, explain_possible
 from archaeology.dig.survey import Images
 from archaeology.dig.verdict import choose_pairs
-from archaeology.explain.method import explain_all
-from archaeology.explain.readout import readout_row
+from archaeology.explain.explanation import Explanation
 from archaeology.specimens.specimen import Specimen
 
 CHUNK = 10
-MOST_PLACES = 32
-FULL_PATTERN_TOKENS = 257  # beyond this a full pattern is larger than the queries and keys it came from
+MOST_ANSWERS = 10
+FACTOR_BYTES = 256 * 2**20  # queries and keys of so many images are kept as fit into this
+CONTENT = "2"  # of the parts of these stages: another number, and parts of older versions are made anew
+Dimensions = tuple[str, ...]
+Named = dict[str, tuple[np.ndarray, Dimensions]]
+OF_LAYERS = ("layer_image", "layer", "head")
+HOW_MADE = ("formula", "parameters")
+DIMENSIONS: dict[str, Dimensions] = {
+    "readout": (*OF_LAYERS, "row", "column"),
+    "other_readout": ("other_image", "layer", "head", "row", "column"),
+    "attention": (*OF_LAYERS, "query", "key"),
+    "queries": (*OF_LAYERS, "token", "dim"),
+    "keys": (*OF_LAYERS, "token", "dim"),
+}
 
 
 def sees_all_tokens(specimen: Specimen) -> bool:
@@ -34,45 +44,65 @@ def sees_all_tokens(specimen: Specimen) -> bool:
 
 
 def layer_maps(vit: Specimen, fingerprint: str, images: Images, rows: Sequence[int], parts: Parts) -> Arrays:
-    """The ViT's readout rows in every layer and head, and the full patterns where they are small.
+    """Attention of the ViT in every layer and head, as `SeenAttention` has it.
 
     Returns:
-        `readout` (image, layer, head, row, column) and, up to 257 tokens, `attention` (image, layer, head, query,
-        key), both float16; `modules`, the layers' names. Empty for a model whose layers see windows.
+        Where all tokens see each other `readout` (image, layer, head, row, column) and, up to 257 tokens, `attention`
+        (image, layer, head, query, key), beyond them `queries` and `keys` (image, layer, head, token, dim) of as many
+        images as fit, with `scales`. Where layers see windows `pattern_N` (image, window, head, query, key) and
+        `places_N` (window, token) for each layer N. All in half precision; and `modules`, the layers' names, `grids`.
+        Empty for a model whose layers cannot be laid on the image.
     """
-    if not sees_all_tokens(vit):
-        return {}
-    layout = vit.layout
-    assert layout is not None
 
     def of_chunk(batch: torch.Tensor) -> Arrays:
-        record = capture(vit, batch)
-        layers = full_layers(record)
-        readout = torch.stack(
-            [readout_row(pattern, layout)[..., layout.num_prefix :] for _, pattern in layers], 1
-        )
-        arrays = {
-            "readout": readout.unflatten(-1, (layout.rows, layout.columns)).half().cpu().numpy(),
-            "modules": np.array([module for module, _ in layers]),
-        }
-        if layout.num_tokens <= FULL_PATTERN_TOKENS:
-            arrays["attention"] = torch.stack([pattern for _, pattern in layers], 1).half().cpu().numpy()
-        return arrays
+        seen = seen_at_length(vit, batch) if is_long(vit) else seen_in(capture(vit, batch))
+        return {} if seen is None else _stored(seen)
 
     found = _in_chunks("layers", fingerprint, images, rows, parts, of_chunk)
-    joined = {name: np.concatenate([part[name] for part in found]) for name in found[0] if name != "modules"}
-    return {**joined, "modules": found[0]["modules"]}
+    if not found or not found[0]:
+        return {}
+    alike = {name for name in found[0] if name.startswith("places_")} | {"modules", "grids", "kind", "scales"}
+    joined = {
+        name: first if name in alike else np.concatenate([part[name] for part in found])
+        for name, first in found[0].items()
+    }
+    for name in {"queries", "keys"} & joined.keys():
+        joined[name] = joined[name][: max(1, FACTOR_BYTES // (2 * joined[name][0].nbytes))]
+    return joined
 
 
-def full_layers(record: Record) -> list[tuple[str, torch.Tensor]]:
-    """Name and pattern of the layers in which all tokens attend to each other."""
-    assert record.layout is not None
-    tokens = record.layout.num_tokens
-    return [
-        (attention.module, attention.pattern)
-        for attention in record.attentions
-        if attention.kind == "token" and attention.pattern.shape[-1] == tokens
-    ]
+def readout_maps(
+    vit: Specimen, fingerprint: str, images: Images, rows: Sequence[int], parts: Parts
+) -> np.ndarray:
+    """The ViT's readout rows alone (image, layer, head, row, column), of images whose patterns are not kept."""
+
+    def of_chunk(batch: torch.Tensor) -> Arrays:
+        seen = seen_at_length(vit, batch) if is_long(vit) else seen_in(capture(vit, batch))
+        assert seen is not None and seen.readout is not None
+        return {"readout": _half(seen.readout.unflatten(-1, seen.grids[0]))}
+
+    found = _in_chunks("readout", fingerprint, images, rows, parts, of_chunk)
+    return np.concatenate([part["readout"] for part in found])
+
+
+def _stored(seen: SeenAttention) -> dict[str, np.ndarray]:
+    """What a part keeps of some images' attention."""
+    arrays = {"modules": np.array(seen.modules), "grids": np.array(seen.grids), "kind": np.array(seen.kind)}
+    if seen.readout is not None:
+        arrays["readout"] = _half(seen.readout.unflatten(-1, seen.grids[0]))
+    if len({tuple(pattern.shape) for pattern in seen.patterns}) == 1 and seen.kind == "token":
+        arrays["attention"] = _half(torch.stack(seen.patterns, 1))
+    else:
+        arrays |= {f"pattern_{number}": _half(pattern) for number, pattern in enumerate(seen.patterns)}
+    arrays |= {f"places_{number}": index.int().cpu().numpy() for number, index in enumerate(seen.places)}
+    if seen.factors is not None:
+        arrays |= {"queries": _half(seen.factors.queries), "keys": _half(seen.factors.keys)}
+        arrays["scales"] = np.array(seen.factors.scales)
+    return arrays
+
+
+def _half(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.half().cpu().numpy()
 
 
 def draw_maps(
@@ -83,7 +113,7 @@ def draw_maps(
     rows: list[dict[str, Any]],
     parts: Parts,
     config: DigConfig,
-) -> tuple[dict[str, tuple[np.ndarray, tuple[str, ...]]], dict[str, Any]]:
+) -> tuple[Named, dict[str, Any]]:
     """Arrays and attributes of `specimens.zarr`."""
     vit = specimens["vit"]
     chosen = {role: shown_method(one, judged[role]) for role, one in specimens.items()}
@@ -91,28 +121,40 @@ def draw_maps(
     pairs = choose_pairs([row["failure"] for row in rows], confidence, min(config.pair_images, len(rows)))
     layered = images.spread(config.layer_images, config.seed)
     union = sorted({*pairs, *layered})
+    others = sorted({*union}.difference(layered))
     layers = dict(layer_maps(vit, prints["vit"], images, layered, parts))
-    modules = layers.pop("modules", np.array([]))
+    if "readout" in layers and others:
+        layers["other_readout"] = readout_maps(vit, prints["vit"], images, others, parts)
     heat, made = heat_maps(specimens, prints, chosen, images, union, parts)
-    arrays = {
+    facts = {name: layers.pop(name, np.array([])).tolist() for name in ("modules", "grids", "kind", "scales")}
+    arrays: Named = {
         "pixels": (np.asarray(images.decoded.images[union]), ("image", "channel", "height", "width")),
         "image_index": (np.array(union, dtype=np.int64), ("image",)),
-        **{name: (array, ("image", "row", "column")) for name, array in heat.items()},
+        **{name: (array, ("image", "row", "column")[: array.ndim]) for name, array in heat.items()},
+        **{name: (array, _dimensions(name)) for name, array in layers.items()},
     }
-    if "readout" in layers:
-        arrays["readout"] = (layers["readout"], ("layer_image", "layer", "head", "row", "column"))
-    if "attention" in layers:
-        arrays["attention"] = (layers["attention"], ("layer_image", "layer", "head", "query", "key"))
     attributes = {
-        "layers": modules.tolist(),
+        "layers": facts["modules"],
+        "grids": facts["grids"],
+        "attention_kind": facts["kind"] or None,
+        "scales": facts["scales"],
         "rows": vit.layout.rows if vit.layout else None,
         "columns": vit.layout.columns if vit.layout else None,
         "prefix": list(vit.layout.prefix) if vit.layout else [],
         "layer_images": layered,
         "pair_images": pairs,
-        "maps": made,
+        "other_images": others,
+        **made,
     }
     return arrays, attributes
+
+
+def _dimensions(name: str) -> Dimensions:
+    if name.startswith("places_"):
+        return "window", "token"
+    if name.startswith("pattern_"):
+        return "layer_image", "window", "head", "query", "key"
+    return DIMENSIONS[name]
 
 
 @dataclass(frozen=True)
@@ -148,54 +190,94 @@ def heat_maps(
     images: Images,
     rows: Sequence[int],
     parts: Parts,
-) -> tuple[Arrays, dict[str, dict[str, object]]]:
-    """Rollout of the ViT, Grad-CAM of both, and the method shown of each, all for the class its model predicts.
+) -> tuple[Arrays, dict[str, Any]]:
+    """Maps of both models by the method shown of each and by every cheap one, for the class the model predicts.
 
     Returns:
-        `rollout`, `grad_cam_vit`, `grad_cam`, `vit_map`, `cnn_map` (image, row, column), float32, pixels averaged to
-        at most 32 rows and columns; what a model does not allow is absent. And how the last two were made, by role.
+        `rollout`, `grad_cam_vit`, `grad_cam`, `vit_map`, `cnn_map` and `map_MODEL_METHOD` for the others (image, row,
+        column), float32, pixels averaged to at most 32 rows and columns; what a model does not allow is absent. Each
+        model's likeliest classes, `MODEL_top` (image, rank) with `MODEL_top_logit` and `MODEL_top_probability`. And
+        attributes: `maps`, how `vit_map` and `cnn_map` were made; `methods`, how each method's maps were made and
+        which array they are; `methods_missing`, why others are not there.
     """
+    methods = {role: _methods_of(specimens[role], one) for role, one in shown.items()}
 
     def of_chunk(batch: torch.Tensor) -> Arrays:
         arrays: dict[str, np.ndarray] = {}
+        facts: dict[str, Any] = {"methods": {}, "missing": {}}
         for role, specimen in specimens.items():
-            one = shown[role]
-            wanted = {} if one is None else {f"{role}_map": one.method}
-            if role == "vit" and sees_all_tokens(specimen):
-                wanted["rollout"] = "rollout"
-            if specimen.target_layer is not None:
-                wanted["grad_cam_vit" if role == "vit" else "grad_cam"] = "grad_cam"
-            found = explain_all(sorted(set(wanted.values())), specimen, batch)
-            for name, method in wanted.items():
-                arrays[name] = coarse(found[method].heatmap).cpu().numpy()
-                if name == f"{role}_map":
-                    facts = {"formula": found[method].formula, "parameters": dict(found[method].parameters)}
-                    arrays[f"{role}_facts"] = np.array(json_text(plain_json(facts)))
-        return arrays
+            logits = _logits(specimen, batch)
+            arrays |= _answers(role, logits)
+            found, missing = explain_possible(methods[role], specimen, batch, logits.argmax(dim=1))
+            _demand(shown[role], missing)
+            facts["missing"][role] = missing
+            facts["methods"][role] = {
+                name: _kept(role, explanation, shown[role], arrays) for name, explanation in found.items()
+            }
+        return {**arrays, "facts": np.array(json_text(plain_json(facts)))}
 
-    methods = [f"{role}:{one.method}" for role, one in shown.items() if one is not None]
-    key = sha256_of(*fingerprints.values(), *methods)
+    key = sha256_of(*fingerprints.values(), *(f"{role}:{name}" for role in methods for name in methods[role]))
     found = _in_chunks("maps", key, images, rows, parts, of_chunk)
-    maps = {
-        name: np.concatenate([part[name] for part in found]).astype(np.float32)
-        for name in found[0]
-        if not name.endswith("_facts")
-    }
-    described = {
-        role: {**asdict(one), **json.loads(str(found[0][f"{role}_facts"]))}
+    joined = {name: np.concatenate([part[name] for part in found]) for name in found[0] if name != "facts"}
+    facts = json.loads(str(found[0]["facts"]))
+    made = {
+        role: {**asdict(one), **{name: facts["methods"][role][one.method][name] for name in HOW_MADE}}
         for role, one in shown.items()
         if one is not None
     }
-    return maps, described
+    return joined, {"maps": made, "methods": facts["methods"], "methods_missing": facts["missing"]}
 
 
-def coarse(heatmap: Heatmap) -> Heatmap:
-    """A map of pixels averaged over squares, so that it has at most 32 rows and columns; a map of patches as it is."""
-    if max(heatmap.shape[1:]) <= MOST_PLACES:
-        return heatmap
-    factor = math.ceil(max(heatmap.shape[1:]) / MOST_PLACES)
-    size = (math.ceil(heatmap.shape[1] / factor), math.ceil(heatmap.shape[2] / factor))
-    return F.adaptive_avg_pool2d(heatmap[:, None], size)[:, 0]
+def _methods_of(specimen: Specimen, shown: Shown | None) -> list[str]:
+    first = () if shown is None else (shown.method,)
+    return list(dict.fromkeys((*first, *cheap_methods(specimen))))
+
+
+def _demand(shown: Shown | None, missing: Mapping[str, str]) -> None:
+    """Raise if the method to be shown cannot be drawn: it was judged, or is the default of such models.
+
+    Raises:
+        ValueError: If so, with the reason.
+    """
+    if shown is not None and shown.method in missing:
+        raise ValueError(f"{shown.method} must be drawn, but cannot: {missing[shown.method]}")
+
+
+def _kept(
+    role: str, explanation: Explanation, shown: Shown | None, arrays: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Put a method's maps into arrays, under every name that readers know; what is said of them."""
+    name, signed = explanation.method, explanation.attribution is not None
+    heat = coarse(explanation.heatmap).float().cpu().numpy()
+    known = {
+        ("vit", "rollout"): "rollout",
+        ("vit", "grad_cam"): "grad_cam_vit",
+        ("cnn", "grad_cam"): "grad_cam",
+    }
+    arrays_of = [known[role, name]] if (role, name) in known else []
+    arrays_of += [f"{role}_map"] if shown is not None and shown.method == name else []
+    arrays |= dict.fromkeys(arrays_of, heat)
+    if signed or not arrays_of:
+        arrays_of.insert(0, f"map_{role}_{name}")
+        arrays[arrays_of[0]] = coarse(explanation.ranking).float().cpu().numpy()
+    return {
+        "array": arrays_of[0],
+        "is_signed": signed,
+        "formula": explanation.formula,
+        "parameters": dict(explanation.parameters),
+    }
+
+
+@torch.inference_mode()
+def _logits(specimen: Specimen, batch: torch.Tensor) -> torch.Tensor:
+    return specimen.predict(batch).float()
+
+
+def _answers(role: str, logits: torch.Tensor) -> dict[str, np.ndarray]:
+    found = logits.topk(min(MOST_ANSWERS, logits.shape[1]))
+    shares = logits.softmax(dim=1).gather(1, found.indices)
+    named = {"top": found.indices.int(), "top_logit": found.values, "top_probability": shares}
+    return {f"{role}_{name}": values.cpu().numpy() for name, values in named.items()}
 
 
 def _in_chunks(
@@ -205,7 +287,7 @@ def _in_chunks(
     with progress(stage, len(rows)) as advance:
         for start in range(0, len(rows), CHUNK):
             chosen = list(rows[start : start + CHUNK])
-            key = (fingerprint, images.key(chosen))
+            key = (CONTENT, fingerprint, images.key(chosen))
             found.append(
                 parts.get(stage, key, len(chosen), lambda chosen=chosen: compute(images.tensor(chosen)))
             )

@@ -134,7 +134,7 @@ class Attack:
         if now - started > self.seconds:
             raise StoppedError(
                 f"The attack was stopped after {self.seconds:g} seconds; ask for fewer steps, or start the app with "
-                "a longer --limits.seconds."
+                "a longer --seconds."
             )
 
 

@@ -146,7 +146,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="at least 4 images"):
         cka(features(random(3, 5)), features(random(3, 5)))
     with pytest.raises(UnknownNameError, match="linear"):
-        cka(one, one, kernel="linaer")
+        cka(one, one, kernel="liner")
     with pytest.raises(UnknownNameError, match="unbiased"):
         cka(one, one, estimator="unbaised")
     with pytest.raises(ValueError, match="width must be positive"):

@@ -47,7 +47,8 @@ def test_leaving_one_out_equals_asking_each_image_of_the_others():
         assert found.predicted[row] == alone.predicted[0]
 
 
-def test_copies_are_no_neighbours():
+def test_copies_are_no_neighbours(monkeypatch):
+    monkeypatch.setattr(neighbours, "CELLS", 23 * 7)  # in several portions
     known, _ = classes(20)
     twin = features(np.vstack([known.values, known.values[:3]]), ids=[*known.ids, *known.ids[:3]])
     labels = np.arange(23) % 2

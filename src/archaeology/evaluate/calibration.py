@@ -223,7 +223,8 @@ def debiased_error(
     """ECE less what chance adds to it; negative where chance would add more than there is.
 
     Of a bin with accuracy `a` among `n` images and mean confidence `c`, chance makes the distance that of a normal
-    variable with mean `c - a` and variance `a (1 - a) / n`; how much larger its mean distance is than `|c - a|` is taken away.
+    variable with mean `c - a` and variance `a (1 - a) / n`; its mean distance less `|c - a|` is
+    taken away.
     """
     count, gap, share = _gaps(confidence, right, binning, num_bins)
     accuracy = np.clip(_accuracy(confidence, right, binning, num_bins), 0, 1)

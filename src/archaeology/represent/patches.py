@@ -1,7 +1,7 @@
 """Patches in colour: what the features of patches tell apart, seen without a single label.
 
 The first principal component of all patches of all images often parts objects from their ground; the next three of the
-object's patches, as red, green and blue, give like parts like colours, in every image alike (`oquab2024dinov2`).
+object's patches, as red, green and blue, give like parts like colours, in every image alike (`oquab2024learning`).
 Differs: the sign of the first component, which PCA leaves open, is such that the border of images is ground rather than
 object; the threshold is Otsu's (`otsu1979threshold`) and not a number chosen by eye; colours run from the first to the
 99th percentile over all images, so they can be compared.

@@ -103,7 +103,7 @@ def test_a_very_large_report_is_a_folder_that_needs_nothing_else(small_run, tmp_
     path = write_report(copy, full=1)
     assert path == copy / "report" / "index.html" and not (copy / "report.html").exists()
     text = path.read_text(encoding="utf-8")
-    assert "octet-stream" not in text and "script-src" in text and " 'self' file:" in text
+    assert 'id="subject-0"' not in text and "script-src" in text and " 'self' file:" in text
     listed = json.loads(next(body for attributes, body in scripts(text) if "application/json" in attributes))
     files = sorted(one.name for one in path.parent.iterdir())
     assert files == sorted(["index.html", *(entry["file"] for entry in listed)])

@@ -3,12 +3,6 @@
 const explorerHost = document.querySelector(".explorer");
 const subjectList = JSON.parse(document.querySelector("#subjects").textContent);
 
-/** The bytes of deflated base64. */
-async function inflated(text) {
-  const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
-}
-
 /** A file of data beside the page, which is a script: pages on a disk may not read other files. */
 function fetchedScript(file, key) {
   return new Promise((resolve, reject) => {
@@ -25,7 +19,7 @@ const explorerSource = {
   load: async (id) => {
     const key = subjectList.findIndex((entry) => entry.id === id);
     const inside = document.querySelector(`#subject-${key}`);
-    return inflated(inside ? inside.textContent : await fetchedScript(subjectList[key].file, key));
+    return inflateText(inside ? inside.textContent : await fetchedScript(subjectList[key].file, key));
   },
 };
 if (explorerHost && "DecompressionStream" in globalThis) {

@@ -113,7 +113,9 @@ def explorer(page: Page, address: str) -> None:
     """The explorer within the report, all heads in sight."""
     page.goto(address)
     explored(page)
-    page.evaluate("document.querySelector('.aa-explorer').scrollIntoView({ block: 'start' })")
+    is_narrow = page.evaluate("innerWidth < 600")
+    shown = ".aa-explorer .aa-panel" if is_narrow else ".aa-explorer"
+    page.evaluate(f"document.querySelector('{shown}').scrollIntoView({{ block: 'start' }})")
 
 
 def shoot(browser: Browser, addresses: dict[str, str]) -> None:
@@ -135,8 +137,8 @@ def shoot(browser: Browser, addresses: dict[str, str]) -> None:
 def main(given: list[str]) -> None:
     """Dig, report, serve, shoot."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "given"
         if given:
+            run = Path(folder) / Path(given[0]).resolve().name
             shutil.copytree(given[0], run)
         else:
             run = dug(Path(folder))

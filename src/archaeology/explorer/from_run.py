@@ -134,7 +134,7 @@ class RunSubjects:
         fact = self._facts[name]
         group = fact["failure"] or self._agreement(fact)
         blamed = {"vit-only": ("vit",), "cnn-only": ("cnn",), "none": (), "agree": ()}.get(group, ROLES)
-        return sum(float(fact[f"{role}_confidence"]) for role in blamed)
+        return float(sum(fact[f"{role}_confidence"] for role in blamed))
 
     def _model(self, role: str, name: str) -> Model:
         facts, fact = self.run.run["models"][role], self._facts[name]

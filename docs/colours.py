@@ -15,9 +15,9 @@ TABLES = ("viridis", "cividis", "magma", "RdBu_r")
 
 
 def encoded(name: str) -> str:
-    """The 256 colours of a map, three bytes each, in base64."""
+    """The 256 colours of a map, three bytes each, in base64 without characters that end a word for a spell checker."""
     colours = np.asarray(colormaps[name](np.arange(256), bytes=True))[:, :3]
-    return base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode("ascii")
+    return base64.urlsafe_b64encode(np.ascontiguousarray(colours).tobytes()).decode("ascii")
 
 
 def written(text: str) -> str:

@@ -34,7 +34,8 @@ def tables(module):
 
     found = dict(re.findall(r'decodedTable\("([^"]+)"\); // (\w+)$', module, flags=re.M))
     return {
-        name: np.frombuffer(base64.b64decode(text), np.uint8).reshape(256, 3) for text, name in found.items()
+        name: np.frombuffer(base64.urlsafe_b64decode(text), np.uint8).reshape(256, 3)
+        for text, name in found.items()
     }
 
 

@@ -12,7 +12,7 @@ from archaeology.dig.directory import RunDirectory
 from archaeology.report import write as writing
 from archaeology.report.content import report_of
 from archaeology.report.page import data_files, page
-from archaeology.report.specimens import chosen, pressed
+from archaeology.report.specimens import chosen, fitted, pressed
 from archaeology.report.write import LargeReportWarning, write_report
 
 EVIL = "</script><script>alert(1)</script>"
@@ -48,6 +48,19 @@ def test_whole_ones_go_in_while_there_is_room():
     ]
     assert [full for _, full in chosen(small, whole.__getitem__, most=3, room=None)] == [True] * 3 + [False]
     assert [full for _, full in chosen(small, whole.__getitem__, most=9, room=0)] == [False] * 4
+
+
+def test_images_are_left_out_where_that_makes_room_for_whole_ones():
+    small, whole = ["s" * 10] * 30, ["w" * 50] * 30
+
+    def made(room):
+        found = fitted(small, whole.__getitem__, room)
+        return len(found), sum(full for _, full in found)
+
+    assert made(1000) == (24, 4) and made(320) == (24, 2)
+    assert made(285) == (16, 3) and made(245) == (16, 2)
+    assert made(161) == (8, 2) and made(121) == (8, 1)
+    assert made(100) == (24, 0)
 
 
 def test_the_page_holds_them_with_the_worst_failures_first(small_run):

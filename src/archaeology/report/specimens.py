@@ -8,6 +8,7 @@ import base64
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from archaeology.dig.directory import RunDirectory
@@ -15,7 +16,8 @@ from archaeology.explorer.from_run import RunSubjects
 from archaeology.report.shown import ShownImage
 
 MOST_FULL = 4  # images with all patterns, where nobody asks for more
-MOST_SUBJECTS = 24  # images in the explorer of a page
+COUNTS = (24, 16, 8)  # images in the explorer of a page: fewer where that makes room for whole ones
+ENOUGH_FULL = 2  # whole ones, for which no image is left out any more
 COMPRESSION = 9
 
 
@@ -66,24 +68,36 @@ def specimens(
         room: Bytes that they may take together where `full` is None.
     """
     source = RunSubjects(run)
-    names = [name for name in source.ids if int(name) in images][:MOST_SUBJECTS]
+    names = [name for name in source.ids if int(name) in images][: max(COUNTS[0], full or 0)]
     if not names:
         return None
     subjects = [source.subject(name) for name in names]
     small = [pressed(one.readout_only().pack()) for one in subjects]
-    packed = chosen(
-        small,
-        lambda at: pressed(subjects[at].pack()),
-        most=MOST_FULL if full is None else full,
-        room=room if full is None else None,
-    )
+    whole = cache(lambda at: pressed(subjects[at].pack()))
+    packed = fitted(small, whole, room) if full is None else chosen(small, whole, most=full, room=None)
     return Specimens(
         tuple(
             Specimen(images[int(name)], subject.entry(), text, is_full)
-            for name, subject, (text, is_full) in zip(names, subjects, packed, strict=True)
+            for name, subject, (text, is_full) in zip(names, subjects, packed, strict=False)
         ),
         room,
     )
+
+
+def fitted(small: Sequence[str], whole: Callable[[int], str], room: int) -> list[tuple[str, bool]]:
+    """As many whole ones as fit, with fewer images where that lets in more of them, until there are `ENOUGH_FULL`."""
+    best: list[tuple[str, bool]] = []
+    for count in COUNTS:
+        made = chosen(small[:count], whole, most=MOST_FULL, room=room)
+        if not best or _num_full(made) > _num_full(best):
+            best = made
+        if _num_full(best) >= ENOUGH_FULL:
+            break
+    return best
+
+
+def _num_full(made: Sequence[tuple[str, bool]]) -> int:
+    return sum(is_full for _, is_full in made)
 
 
 def chosen(

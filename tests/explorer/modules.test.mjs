@@ -190,6 +190,22 @@ test("with the readout alone other queries are not invented", () => {
   assert.ok(model.attention.look(3)[0].values.every(Number.isNaN));
 });
 
+test("a layer that the class token joins later is read by its patches", () => {
+  const levels = [numbers(36), numbers(7, 53)], scales = [numbers(6, 5).map((x) => (x + 1) / 300), [0.5]];
+  const shapes = [[1, 6, 6], [1, 1, 7]];
+  const { models: [model] } = decodeSubject(packed((make) => base(make, [{ ...MODEL, attention: { kind: "token", queries: null, readout: null, layers: levels.map((each, i) => ({ name: `l${i}`, rows: 2, columns: 3, heads: 1, pattern: make.root(each, scales[i], shapes[i]), places: null })) } }])));
+  const at = (row, key) => scales[0][row] * (levels[0][row * 6 + key] / 255) ** 2, view = { ...startView(), model: "vit", modes: { vit: "raw" }, layer: 0 };
+  const look = model.attention.look(0)[0];
+  for (let key = 0; key < 6; key++) near(look.values[key], [0, 1, 2, 3, 4, 5].reduce((sum, row) => sum + at(row, key), 0) / 6);
+  near(model.attention.look(3)[0].values[1], at(2, 1));
+  near(model.attention.look(0)[1].values[0], 0.5 * (levels[1][1] / 255) ** 2);
+  assert.match(shownOf(model, { ...view, query: 0 }, "unseen").caption, /where all patches together look \(the class token joins in a later layer\)/);
+  assert.match(shownOf(model, { ...view, query: 0, layer: 1 }, "unseen").caption, /where the class token looks\./);
+  assert.equal(shownOf(model, { ...view, query: 0, direction: "receives" }, "unseen").state, "out");
+  const mean = decodeSubject(packed((make) => base(make, [{ ...MODEL, layout: { ...MODEL.layout, readout: "mean" }, attention: { kind: "token", queries: null, readout: null, layers: [{ name: "l", rows: 2, columns: 3, heads: 1, pattern: make.root(levels[0], scales[0], shapes[0]), places: null }] } }]))).models[0];
+  assert.equal(shownOf(mean, { ...view, query: 0 }, "unseen").state, "out");
+});
+
 test("rows that a server sends are used, prefix tokens first", () => {
   const { models: [{ attention }] } = readout();
   attention.serve(3, { data: Float32Array.from({ length: 28 }, (_, i) => i / 100), shape: [2, 2, 7], scales: null });

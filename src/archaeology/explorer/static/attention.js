@@ -65,14 +65,27 @@ export class Attention {
     return this.last.looks;
   }
 
+  /**
+   * What a layer is asked for a query. A layer that a late class token has not joined yet is read by its patches, and
+   * knows no other prefix token: null.
+   * @param {number} index @param {number} query @param {string} direction @returns {number|null}
+   */
+  queryIn(index, query, direction = "pays") {
+    const layer = this.layers[index];
+    if (!layer.pattern || query < 0 || query >= this.prefix.length) return query;
+    if (layer.pattern.shape[2] - layer.rows * layer.columns >= this.prefix.length) return query;
+    return query === this.readoutQuery && direction === "pays" ? EVERY_PATCH : null;
+  }
+
   /** @param {object} layer @param {number} index @param {number} query @param {string} direction @returns {Look} */
   lookInLayer(layer, index, query, direction) {
     if (!layer.pattern) return this.lookServed(layer, index, query);
     if (this.kind === "window") return lookInWindows(layer, query < 0 ? query : placeIn(query, this, layer), direction);
     const [, queries, keys] = layer.pattern.shape, patches = layer.rows * layer.columns, prefix = keys - patches;
     const look = emptyLook(layer, prefix, keys, false);
-    const place = query - this.prefix.length;
-    const token = this.words || query < 0 || place < 0 ? query : prefix + placeIn(place, this, layer);
+    const asked = this.queryIn(index, query, direction), place = asked - this.prefix.length;
+    if (asked === null) { look.values.fill(NaN); look.rest.fill(NaN); return look; }
+    const token = this.words || asked < 0 || place < 0 ? asked : prefix + placeIn(place, this, layer);
     for (let head = 0; head < layer.heads; head++) {
       const row = decodeLine(layer.pattern, head * queries, queries, keys, token, direction, prefix);
       look.rest.set(row.subarray(0, prefix), head * prefix);

@@ -45,8 +45,9 @@ export function shownOf(model, view, absence) {
 function shownAttention(model, view, absence) {
   const attention = model.attention, { query, direction } = view;
   const layer = Math.min(view.layer, attention.layers.length - 1), heads = attention.layers[layer].heads;
-  const who = queryWords(attention, query);
-  const about = direction === "pays" || query < 0 ? `where ${who} ${query < 0 ? "look" : "looks"}` : `who looks at ${who}`;
+  const asked = attention.queryIn(layer, query, direction) ?? query, who = queryWords(attention, asked);
+  const late = asked !== query ? ` (${queryWords(attention, query)} joins in a later layer)` : "";
+  const about = direction === "pays" || asked < 0 ? `where ${who} ${asked < 0 ? "look" : "looks"}${late}` : `who looks at ${who}`;
   const title = headWords(layer, Math.min(view.head, heads - 1), heads);
   if (!attention.has(query, direction)) return { ...nothing(absence, title), caption: `${title}: ${about}. ${stateWords(absence)}` };
   const look = attention.look(query, direction)[layer];

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 const from = (name) => import(new URL(`../../src/archaeology/app/static/${name}.js`, import.meta.url));
 const { withHead } = await from("ablation");
-const { isStopped, parsedEvents, patience, refusal } = await from("api");
+const { askRows, isStopped, parsedEvents, patience, refusal } = await from("api");
 const { outcomeWords, stepWords } = await from("attack");
 const { compared, reaches, top } = await from("bars");
 const { budgetOf, budgetWords, epsilonOf } = await from("budgets");
@@ -16,6 +16,7 @@ const { gridOf, perModel } = await from("occlusion");
 const { moved, patchAt, placeWords } = await from("patches");
 const { points } = await from("sparkline");
 const { complaint } = await from("upload");
+const { sourceOf } = await from("viewer");
 const { percent, signed, turned, verdict } = await from("words");
 
 const answer = (name, logit, probability) => ({ name, logit, probability });
@@ -74,6 +75,22 @@ test("a refusal is the server's words, or ours where it has none", () => {
   assert.match(refusal(418, '{"error": {"a": 1}}').message, /failed \(418\)/);
   assert.equal(isStopped(new DOMException("x", "AbortError")), true);
   assert.equal(isStopped(new Error("x")), false);
+});
+
+test("attention is asked of the side that is seen: the original's, or the attack's", async (t) => {
+  const asked = [], { signal } = new AbortController();
+  globalThis.document = { baseURI: "http://app/base/" };
+  t.mock.method(globalThis, "fetch", async (url, request) => { asked.push([url, request.signal]); return new Response(new Uint8Array(2)); });
+  t.after(() => { delete globalThis.document; });
+  const rowsAt = (path) => (model, query, stop) => askRows(path, model, query, stop);
+  const image = { id: "run:1", title: "cat", buffer: new ArrayBuffer(1), rows: rowsAt("api/images/a") };
+  let seen = image;
+  const source = sourceOf(image, () => seen);
+  await source.rows(image.id, "vit", -1, signal);
+  seen = { buffer: new ArrayBuffer(1), rows: rowsAt("api/attacks/b") };
+  assert.equal((await source.rows(image.id, "vit", 300, signal)).byteLength, 2);
+  assert.deepEqual(asked, [["http://app/base/api/images/a/rows?model=vit&query=-1", signal], ["http://app/base/api/attacks/b/rows?model=vit&query=300", signal]]);
+  assert.equal(sourceOf({ ...image, rows: null }, () => seen).rows, undefined);
 });
 
 test("answers before and after are joined by class, the surest first", () => {

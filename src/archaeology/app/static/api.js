@@ -102,6 +102,11 @@ export async function askBytes(path, options) {
   return (await ask(path, options)).arrayBuffer();
 }
 
+/** What one token of a picture looks at. @param {string} path of the image or of the attack that changed it @param {string} model @param {number} query @param {AbortSignal} [signal] @returns {Promise<ArrayBuffer>} */
+export function askRows(path, model, query, signal) {
+  return askBytes(`${path}/rows?${new URLSearchParams({ model, query })}`, { signal });
+}
+
 /**
  * Sends one image and tells how far it is. A request of the older kind, since only it reports what was sent.
  * @param {File|Blob} file @param {{signal: AbortSignal, onProgress: (share: number) => void}} options

@@ -60,7 +60,7 @@ export function startAttack(attacks, bench) {
       path = `api/attacks/${encodeURIComponent(id)}`;
       const done = await watch(await ask(`${path}/events`, options), parts);
       say("Looking at the attacked image\u2026");
-      show(await askBytes(`${path}/subject?${bench.query()}`, options), bench, done, json.model);
+      show(await askBytes(`${path}/subject?${bench.query()}`, options), bench, done, json.model, path);
     } catch (error) {
       if (!isStopped(error)) say(error.message, true);
       else if (path) ask(path, { method: "DELETE" }).catch(() => undefined);
@@ -115,8 +115,8 @@ function budgetDistance(distance, norm) {
   return `${number(distance / scale, unit ? 1 : 2)}${unit}`;
 }
 
-/** @param {ArrayBuffer} buffer @param {any} bench @param {any} done @param {string} key of the attacked model */
-function show(buffer, bench, done, key) {
+/** @param {ArrayBuffer} buffer @param {any} bench @param {any} done @param {string} key of the attacked model @param {string} path of the attack */
+function show(buffer, bench, done, key, path) {
   const before = bench.subject(), after = unpacked(buffer);
   const { who } = bench.models().find((model) => model.key === key) ?? { who: "model" };
   one("#attack-says").textContent = one("#attack-announce").textContent = outcomeWords(done, who, before.about.label);
@@ -128,7 +128,7 @@ function show(buffer, bench, done, key) {
   if (change) draw(one("#attack-change"), change);
   one("#attack-before-says").textContent = said(done.before);
   one("#attack-after-says").textContent = said(done.after);
-  bench.showAfter(buffer);
+  bench.showAfter(buffer, path);
 }
 
 /** @param {{name: string, confidence: number}|undefined} answer @returns {string} */

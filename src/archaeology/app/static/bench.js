@@ -1,7 +1,7 @@
 /** The bench: one image on it, the explorer, and the experiments beside it; its whole state stands in the address. */
 
 import { startAblation } from "./ablation.js";
-import { Refused, askBytes, askJson } from "./api.js";
+import { Refused, askBytes, askJson, askRows } from "./api.js";
 import { startAttack } from "./attack.js";
 import { startChoices } from "./choices.js";
 import { unpacked } from "./container.js";
@@ -69,7 +69,8 @@ export class Bench {
 
   mark(marks) { this.viewer.mark(marks); }
 
-  showAfter(buffer) { this.viewer.after(buffer); }
+  /** @param {ArrayBuffer} buffer @param {string} path of the attack, which knows the attacked picture */
+  showAfter(buffer, path) { this.viewer.after(buffer, (model, query, signal) => askRows(path, model, query, signal)); }
 
   forgetAfter() { if (this.current) this.viewer.after(null); }
 
@@ -118,7 +119,7 @@ export class Bench {
     let buffer = null;
     if (next.kind === "run" && !(this.isTouched && this.isLive)) buffer = await askBytes(`api/run/subjects/${encodeURIComponent(next.id)}`, options);
     if (!buffer || (this.isLive && !unpacked(buffer).about.models.length)) buffer = await this.ask(`subject?${this.query()}`, options, next, askBytes);
-    const rows = this.isLive ? (model, query) => this.ask(`rows?${new URLSearchParams({ model, query })}`, {}, next, askBytes) : null;
+    const rows = this.isLive ? (model, query, signal) => this.ask(`rows?${new URLSearchParams({ model, query })}`, { signal }, next, askBytes) : null;
     return { id: next.id, title: next.title, buffer, unpacked: unpacked(buffer), isLive: this.isLive, rows };
   }
 

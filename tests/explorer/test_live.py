@@ -90,6 +90,7 @@ def test_maps_are_those_of_explain(flat, pictures, method):
         assert found["is_signed"] == (wanted.attribution is not None)
         assert found["knows_class"] == (not is_share)
         assert (found["unit"] == EVEN_SHARE) == is_share
+        assert "positive part" not in found["formula"]
         assert found["unit"] and found["formula"] and found["says"] and found["state"] == "drawn"
 
 

@@ -77,7 +77,7 @@ class SeenAttention:
     modules: tuple[str, ...]
     grids: tuple[tuple[int, int], ...]
     patterns: tuple[Tensor, ...] = ()
-    places: tuple[Int[Tensor, "window token"], ...] = ()
+    places: tuple[Int[Tensor, "_ _"], ...] = ()
     readout: Float[Tensor, "batch layer head patch"] | None = None
     factors: LongFactors | None = None
 

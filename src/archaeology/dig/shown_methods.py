@@ -24,9 +24,9 @@ CHEAP = (
     "gradient_rollout",
     "legrad",
     "raw_attention",
-    "lrp",
     "grad_cam",
     "grad_cam_plus_plus",
+    "lrp",
     "gradient",
 )
 MOST_PLACES = 32

@@ -11,6 +11,9 @@ from archaeology.explorer.subject import HeatMap, Model, Subject
 from archaeology.figures.terms import method_term
 
 EVEN_SHARE = "\N{MULTIPLICATION SIGN} an even share"
+POSITIVE_PART = (
+    "; the map is its positive part"  # said of heat maps, which the explorer shows with their signs
+)
 BRIGHTEST = 99.8  # percentile that a shared scale ends at: a lone outlier must not darken all the rest
 
 
@@ -31,13 +34,14 @@ def heat_map(
         return missing_map(method, "The model gives no finite numbers for this image.")
     if term.is_share:
         values = values * values.size
-    says = term.says + (", and its negative part what spoke against it" if is_signed else "")
+    says = term.says + ("; values below zero speak against it" if is_signed else "")
+    formula = (formula or term.formula).removesuffix(POSITIVE_PART) if is_signed else formula or term.formula
     is_empty = not values.any() if is_signed else values.max(initial=0) <= 0
     return HeatMap(
         method,
         title_of(method),
         says,
-        formula or term.formula,
+        formula,
         EVEN_SHARE if term.is_share else term.unit,
         values,
         knows_class=_knows_class(method),

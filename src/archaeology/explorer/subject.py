@@ -88,7 +88,7 @@ class AttentionLayer:
     rows: int
     columns: int
     heads: int
-    pattern: Float[np.ndarray, "*window head query key"] | None = None
+    pattern: Float[np.ndarray, "*windows head query key"] | None = None
     places: Int[np.ndarray, "window token"] | None = None
 
     def document(self) -> dict[str, Any]:

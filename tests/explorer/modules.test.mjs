@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 const at = (name) => new URL(`../../src/archaeology/explorer/static/${name}.js`, import.meta.url);
+const { RowAsking } = await import(at("asking"));
 const { decodeSubject, halfToNumber, inflateText } = await import(at("subject"));
 const { EVERY_PATCH, ofHead, percentile, placeIn } = await import(at("attention"));
 const { decodeState, encodeState, hashWithState, stateInHash } = await import(at("state"));
@@ -214,6 +215,42 @@ test("rows that a server sends are used, prefix tokens first", () => {
   near(look.values[6], 0.22);
   for (let query = 100; query < 200; query++) attention.serve(query, { data: new Float32Array(28), shape: [2, 2, 7], scales: null });
   assert.ok(!attention.has(3, "pays"), "old rows go");
+});
+
+test("only the query asked last is asked for, -1 too, and a failure lasts until the next choice", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const attention = readout().models[0].attention, asked = [];
+  attention.readoutQuery = 0;
+  let changes = 0;
+  const settled = () => new Promise((resolve) => { setImmediate(resolve); });
+  const asking = new RowAsking(() => { changes += 1; });
+  const want = (query) => asking.want(`vit ${query}`, attention, query, (signal) => new Promise((resolve, reject) => { asked.push({ query, signal, resolve, reject }); }));
+  const rows = packed((make) => ({ schema: 1, rows: make.plain(Float32Array.from({ length: 28 }, (_, i) => i), [2, 2, 7]) }));
+  for (const query of [3, 4, 5]) { want(query); t.mock.timers.tick(20); }
+  t.mock.timers.tick(100);
+  assert.deepEqual(asked.map(({ query }) => query), [5]);
+  assert.deepEqual([asking.stateOf("vit 5"), asking.stateOf("vit 4")], ["waiting", null]);
+  want(5);
+  want(-1);
+  t.mock.timers.tick(100);
+  assert.equal(asked[0].signal.aborted, true);
+  asked[0].reject(new Error("stopped"));
+  asked[1].resolve(rows);
+  await settled();
+  assert.deepEqual([asked.length, changes, asking.failed, attention.has(-1, "pays")], [2, 1, null, true]);
+  want(6);
+  t.mock.timers.tick(100);
+  asked[2].reject(new Error("busy"));
+  await settled();
+  assert.equal(asking.stateOf("vit 6"), "failed");
+  want(6);
+  t.mock.timers.tick(100);
+  assert.equal(asked.length, 3, "not asked again by drawing alone");
+  asking.forget();
+  want(6);
+  t.mock.timers.tick(100);
+  assert.equal(asked.length, 4);
+  assert.doesNotMatch(stateWords("unseen"), /open the image in the app/);
 });
 
 test("a link says the whole view, and nothing else comes back", () => {

@@ -64,6 +64,16 @@ def test_top_level_names_are_unique():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_class_has_each_method_once(module):
+    text = module.read_text(encoding="utf-8")
+    for body in re.split(r"^(?:export )?class ", text, flags=re.M)[1:]:
+        names = Counter(
+            re.findall(r"^  (?:(?:async|static) )*((?:[gs]et )?\w+)\(.*\) \{", body.split("\n}\n")[0], re.M)
+        )
+        assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_imported_names_exist():
     exported = {
         module.name: set(

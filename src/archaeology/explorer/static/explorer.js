@@ -6,6 +6,7 @@
  */
 
 import { Atlas } from "./atlas.js";
+import { RowAsking } from "./asking.js";
 import { EVERY_PATCH } from "./attention.js";
 import { Deep } from "./deep.js";
 import { Facts } from "./facts.js";
@@ -15,7 +16,7 @@ import { Panel, markedPlace } from "./panel.js";
 import { STYLE } from "./style.js";
 import { adoptStyle, followTheme, make, write } from "./dom.js";
 import { decodeState, encodeState, hashWithState, stateInHash } from "./state.js";
-import { decodeSubject, openContainer } from "./subject.js";
+import { decodeSubject } from "./subject.js";
 import { fileName, handOver, sheetOf, sheetToCanvas, sheetToSvg } from "./saving.js";
 import { headWords, placeWords, queryWords } from "./words.js";
 import { makeTable } from "./table.js";
@@ -30,7 +31,7 @@ const EVERYTHING = ["subjects", "layers", "heads", "modes", "3d", "save"];
  * @typedef {object} Source
  * @property {{id: string, title: string, thumbnail?: string|ImageData, note?: string, group?: string}[]} subjects
  * @property {(id: string) => Promise<ArrayBuffer>} load
- * @property {(id: string, model: string, query: number) => Promise<ArrayBuffer>} [rows] For images with too many tokens to send all.
+ * @property {(id: string, model: string, query: number, signal: AbortSignal) => Promise<ArrayBuffer>} [rows] For images with too many tokens to send all; query -1 is all patches.
  * @typedef {object} Options
  * @property {string} [state] @property {string} [prefix] Key in the address's hash; absent: no deep link. @property {"light"|"dark"|"auto"} [theme]
  * @property {string[]} [controls] @property {(head: {model: string, layer: number, head: number, isOff: boolean}) => void} [onHead]
@@ -38,7 +39,6 @@ const EVERYTHING = ["subjects", "layers", "heads", "modes", "3d", "save"];
  * @typedef {object} Handle
  * @property {() => string} state @property {(state: string) => Promise<void>} restore @property {(id: string) => Promise<void>} show
  * @property {(id: string, buffer: ArrayBuffer) => void} replace @property {(choice: object) => void} select
- * @property {(marks: {off?: {model: string, layer: number, head: number}[], covered?: number[]}) => void} mark
  * @property {(marks: {off?: {model: string, layer: number, head: number}[], covered?: number[]}) => void} mark Heads that are off, places that are covered; nothing is told back.
  * @property {() => object|null} subject @property {() => void} destroy @property {Promise<void>} ready
  */
@@ -54,7 +54,6 @@ export function mount(element, source, options = {}) {
     replace: (id, buffer) => explorer.take(id, buffer),
     select: (choice) => explorer.select(choice),
     mark: (marks) => explorer.mark(marks),
-    mark: (marks) => explorer.mark(marks),
     subject: () => explorer.subject,
     destroy: () => explorer.destroy(),
   };
@@ -62,7 +61,8 @@ export function mount(element, source, options = {}) {
 
 class Explorer {
   constructor(element, source, options) {
-    Object.assign(this, { source, options, subject: null, view: startView(), panels: [], off: new Set(), waiting: new Set(), failed: new Set() });
+    Object.assign(this, { source, options, subject: null, view: startView(), panels: [], off: new Set() });
+    this.asking = new RowAsking(() => this.schedule());
     this.allowed = options.controls ?? EVERYTHING;
     this.stops = [];
     this.hand = new Hand(this);
@@ -132,8 +132,7 @@ class Explorer {
     this.photos = photosOf(subject.image);
     if (isOther) { this.hand.covered.clear(); this.off.clear(); }
     this.hand.rest();
-    this.waiting.clear();
-    this.failed.clear();
+    this.asking.forget();
     this.view = clampedView({ ...this.view, ...wanted, modes: { ...this.view.modes, ...wanted.modes }, id }, subject, Object.keys(MAPS));
     this.makePanels();
     this.status.hidden = true;
@@ -191,16 +190,10 @@ class Explorer {
     this.schedule();
   }
 
-  /** What a host switched off or covered itself. */
-  mark({ off, covered }) {
-    if (off) this.off = new Set(off.map(({ model, layer, head }) => `${model} ${layer} ${head}`));
-    if (covered) this.hand.covered = new Set(covered);
-    this.schedule();
-  }
-
   change(part) {
     if (!this.subject) { Object.assign(this.view, part); return; }
     this.hand.peeked = null;
+    if (this.asking.failed) this.asking.forget();
     this.view = clampedView({ ...this.view, ...part }, this.subject, Object.keys(MAPS));
     this.changed();
     this.schedule();
@@ -231,7 +224,7 @@ class Explorer {
     this.needRows();
     const focal = { ...view, query };
     const viewOf = (one) => one.attention && one !== model && model ? { ...focal, query: queryFor(one.attention, model.attention, query) } : focal;
-    this.shown = withSharedScale(this.panels.map(({ model: one }) => shownOf(one, viewOf(one), this.absence(`${one.key} ${query}`))), view.scale);
+    this.shown = withSharedScale(this.panels.map(({ model: one }) => shownOf(one, viewOf(one), this.absence(one, query))), view.scale);
     this.panels.forEach((panel, index) => {
       const isFocal = panel.model === model;
       panel.screen.classList.toggle("aa-covering", this.hand.isCovering && isFocal);
@@ -267,19 +260,15 @@ class Explorer {
   get canReceive() { return this.model.attention.hasPatterns && !this.model.attention.words; }
 
   /** Why a query that is not here is not. */
-  absence(key) { return this.waiting.has(key) ? "waiting" : this.failed.has(key) ? "failed" : "unseen"; }
+  absence(model, query) { return this.asking.stateOf(`${model.key} ${query}`) ?? (this.source.rows && model !== this.model ? "aside" : "unseen"); }
 
   /** Ask the server for a query whose rows are not here. */
   needRows() {
     const { model, query } = this, attention = model?.attention;
-    if (!attention || !this.source.rows || attention.has(query, "pays") || query < 0) return;
-    const key = `${model.key} ${query}`, { subject } = this;
-    if (this.waiting.has(key) || this.failed.has(key)) return;
-    this.waiting.add(key);
-    this.source.rows(this.view.id, model.key, query).then((buffer) => {
-      const { json, block } = openContainer(buffer);
-      attention.serve(query, block(json.rows ?? json.values ?? json));
-    }).catch(() => { this.failed.add(key); }).finally(() => { this.waiting.delete(key); if (subject === this.subject) this.schedule(); });
+    if (!attention || !this.source.rows) return;
+    if (attention.has(query, "pays")) { this.asking.forget(); return; }
+    const { id } = this.view;
+    this.asking.want(`${model.key} ${query}`, attention, query, (signal) => this.source.rows(id, model.key, query, signal));
   }
 
   drawDeep(view, model) {
@@ -345,6 +334,7 @@ class Explorer {
 
   destroy() {
     this.isOver = true;
+    this.asking.forget();
     this.player.stop();
     cancelAnimationFrame(this.frame);
     [this.telling, this.saying].forEach(clearTimeout);

@@ -12,7 +12,7 @@ export const SHARE = "\u00d7 an even share";
  * @property {number} low Where the colours begin. @property {number} high Where they end. @property {string} unit
  * @property {boolean} isSigned @property {boolean} isPart Whether patches without a number lie outside of a window.
  * @property {Float32Array|null} rest Shares of prefix tokens. @property {number} keys
- * @property {"drawn"|"empty"|"missing"|"waiting"|"failed"|"unseen"|"out"} state @property {string} title @property {string} caption @property {string} [message] Why nothing is drawn.
+ * @property {"drawn"|"empty"|"missing"|"waiting"|"failed"|"unseen"|"aside"|"out"} state @property {string} title @property {string} caption @property {string} [message] Why nothing is drawn.
  * @property {boolean} hasShared Whether a range over more than this map is known. @property {[number, number]} own Its own range.
  */
 
@@ -33,7 +33,7 @@ export function usableRange(range, isSigned) {
   return range[1] > range[0] ? range : [Math.min(0, range[0]), Math.max(range[1], Math.min(0, range[0]) + 1e-9)];
 }
 
-/** One model's panel. @param {object} model @param {object} view @param {"waiting"|"failed"|"unseen"} absence What to say where the query is not here. @returns {Shown} */
+/** One model's panel. @param {object} model @param {object} view @param {"waiting"|"failed"|"unseen"|"aside"} absence What to say where the query is not here. @returns {Shown} */
 export function shownOf(model, view, absence) {
   const mode = view.modes[model.key];
   if (mode === "raw" && model.attention) return shownAttention(model, view, absence);

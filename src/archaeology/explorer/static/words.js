@@ -68,14 +68,15 @@ export function effectWords(effect) {
   return `Without this head accuracy ${change}${about ? ` (drop: ${about})` : ""}${Number.isFinite(effect.low) && !isSure ? "; that could be chance" : ""}.`;
 }
 
-/** Why there is no picture. @param {"empty"|"missing"|"waiting"|"failed"|"unseen"|"out"} state */
+/** Why there is no picture. @param {"empty"|"missing"|"waiting"|"failed"|"unseen"|"aside"|"out"} state */
 export function stateWords(state) {
   return {
     empty: "No positive evidence: this method finds nothing here that speaks for the answer.",
     missing: "Not computed for this image.",
     waiting: "Computing this query\u2026",
-    failed: "This query could not be computed. Choose another, or open the image again.",
-    unseen: "Only the attention of the readout is stored for this image. Choose it above, or open the image in the app.",
+    failed: "This query could not be computed. Choose it again, or another.",
+    unseen: "Only the attention of the readout is stored for this image. Choose it above; the app computes others where it has the model.",
+    aside: "Not computed for this model. Choose the model to compute this query.",
     out: "This layer has no such query.",
   }[state] ?? "";
 }

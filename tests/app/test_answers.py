@@ -1,7 +1,9 @@
 """What the app answers about an image: numbers are those of the library."""
 
+import asyncio
 import gzip
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -186,6 +188,9 @@ def test_an_attack_does_what_the_library_does(client, vit, image, name):
     np.testing.assert_allclose(
         model["maps"][-1]["values"], (wanted.images - images)[0].mean(0).numpy(), atol=1e-6
     )
+    where = {one["key"]: one for one in subject["models"]}["vit"]["attention"]["layers"]
+    looks = unpack(client.get(f"/api/attacks/{attack}/rows?model=vit&query=5").content)["rows"]
+    np.testing.assert_allclose(looks, np.stack([one["pattern"] for one in where])[:, :, 5], atol=4e-3)
     assert events_of(client, attack) == told  # who comes late hears everything
 
 
@@ -215,6 +220,7 @@ def test_an_attack_that_cannot_be_says_why(client, image):
     ((name, data),) = events_of(client, attack)
     assert name == "failed" and "did you mean 8/255" in data["error"]
     assert client.get(f"/api/attacks/{attack}/subject").status_code == 409
+    assert client.get(f"/api/attacks/{attack}/rows?model=vit&query=0").status_code == 409
 
 
 def test_an_attack_can_be_stopped(client, image):
@@ -234,9 +240,17 @@ def test_few_attacks_of_one_visitor_run_at_once(client, image):
 
 
 @pytest.mark.parametrize(("reader", "is_pressed"), [("10.0.0.9", True), ("127.0.0.1", False)])
-def test_far_readers_get_subjects_pressed(reader, is_pressed):
+def test_far_readers_get_subjects_pressed(reader, is_pressed, monkeypatch):
     headers = [(b"accept-encoding", b"gzip, br")]
     request = Request({"type": "http", "headers": headers, "client": (reader, 50_000)})
-    found = container(request, b"x" * 1000)
+    began, pressed_in = threading.get_ident(), []
+    press = gzip.compress
+    monkeypatch.setattr(
+        gzip,
+        "compress",
+        lambda *args, **given: pressed_in.append(threading.get_ident()) or press(*args, **given),
+    )
+    found = asyncio.run(container(request, b"x" * 1000))
+    assert len(pressed_in) == is_pressed and began not in pressed_in  # the server's thread goes on meanwhile
     assert (found.headers.get("content-encoding") == "gzip") == is_pressed
     assert (gzip.decompress(found.body) if is_pressed else found.body) == b"x" * 1000

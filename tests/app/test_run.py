@@ -60,6 +60,10 @@ def test_the_run_is_listed_and_shown(client, directory):
         assert client.get(f"/api/run/subjects/{entry['id']}").content == found.content
         small = client.get(f"/api/run/subjects/{entry['id']}/thumbnail.png")
         assert small.headers["content-type"] == "image/png"
+        assert "no-cache" in small.headers["cache-control"]  # another run has other images at these addresses
+        again = {"if-none-match": small.headers["etag"]}
+        assert client.get(small.url, headers=again).status_code == 304
+        assert client.get(small.url, headers={"if-none-match": '"other"'}).content == small.content
         assert max(Image.open(BytesIO(small.content)).size) <= 96
     for path in ("x", "x/thumbnail.png", "-1", "../run.json"):
         assert client.get(f"/api/run/subjects/{path}").status_code == 404

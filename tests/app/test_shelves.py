@@ -1,5 +1,11 @@
 """What belongs to whom: signed cookies, bounded shelves, oldest out."""
 
+import time
+
+from starlette.testclient import TestClient
+
+from archaeology.app.config import AppConfig, Limits
+from archaeology.app.server import create_app
 from archaeology.app.sessions import Shelf, Visitors
 
 
@@ -57,5 +63,20 @@ def test_what_nobody_asks_for_is_forgotten():
     now[0] = 100.0
     shelf.forget_idle()
     assert shelf.get("a", old) is None and shelf.get("a", young) == "young"
+    now[0] = 161.0
+    assert shelf.get("a", young) is None and shelf.size == 0  # also where nobody looked for what is idle
+    shelf.put("a", "other", 1)
     shelf.clear()
     assert len(shelf) == 0 and shelf.size == 0
+
+
+def test_a_running_app_forgets_what_is_idle_by_itself(app):
+    service = app.state.service
+    config = AppConfig(limits=Limits(idle=0.2))
+    made = type(service).with_models(config, service.models, None)
+    with TestClient(create_app(config, made)):
+        made.images.put("a", "picture", 1)
+        deadline = time.monotonic() + 20
+        while len(made.images) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(made.images) == 0

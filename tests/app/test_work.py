@@ -7,7 +7,7 @@ import time
 import pytest
 
 from archaeology.app.refusal import Refusal
-from archaeology.app.work import MOST_TOGETHER, Worker
+from archaeology.app.work import MOST_LONG, MOST_TOGETHER, Worker
 
 
 def with_worker(story, waiting=50, seconds=20.0):
@@ -102,6 +102,28 @@ def test_what_nobody_waits_for_is_not_done():
         return await worker.do(lambda items: items, "after")
 
     assert with_worker(story) == "after" and not done
+
+
+def test_what_nobody_waits_for_keeps_no_place():
+    async def story(worker):
+        go, _ = held(worker)
+        left = [asyncio.ensure_future(worker.do(list, 1)) for _ in range(2)]
+        long = [worker.begin(list, 1) for _ in range(MOST_LONG)]
+        await asyncio.sleep(0.02)
+        for job in left:
+            job.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        worker.withdraw(long[3])
+        assert worker.num_waiting == MOST_LONG - 1
+        with pytest.raises(Refusal, match="stopped while it waited"):
+            await long[3].answer  # at once, though the thread is busy
+        again = asyncio.ensure_future(worker.do(list, [1]))
+        last = worker.begin(lambda items: items, "last")
+        await asyncio.sleep(0.02)
+        go.set()
+        return await again, await last.answer
+
+    assert with_worker(story, waiting=2) == ([1], "last")
 
 
 def test_short_jobs_are_done_between_the_steps_of_a_long_one():

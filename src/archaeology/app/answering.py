@@ -50,12 +50,12 @@ async def unless_left(request: Request, doing: Coroutine[Any, Any, Found]) -> Fo
         await asyncio.gather(work, left, return_exceptions=True)
 
 
-def container(request: Request, data: bytes) -> Response:
+async def container(request: Request, data: bytes) -> Response:
     """The bytes of a subject; pressed for readers who are far away, as they are for those on this machine."""
     headers = {"vary": "accept-encoding"}
     far = request.client is not None and request.client.host not in LOOPBACK
     if far and "gzip" in request.headers.get("accept-encoding", ""):
-        data = gzip.compress(data, compresslevel=1, mtime=0)
+        data = await asyncio.to_thread(gzip.compress, data, compresslevel=1, mtime=0)
         headers["content-encoding"] = "gzip"
     return Response(data, media_type="application/octet-stream", headers=headers)
 

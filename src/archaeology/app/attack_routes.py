@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from archaeology.app.answering import container, service_of, until_left, visitor_of
-from archaeology.app.attacks import Attack, Wish, run_attack
-from archaeology.app.experiment_routes import wish_of
+from archaeology.app.attacks import Attack, Attacked, Wish, run_attack
+from archaeology.app.experiment_routes import rows_of, wish_of
 from archaeology.app.image_routes import subject_of
 from archaeology.app.refusal import Refusal, not_found
 from archaeology.app.service import Service
@@ -39,6 +39,7 @@ async def begin(request: Request, name: str) -> Response:
         return [None]
 
     job = service.worker.begin(run, attack)
+    attack.leave_line = lambda: service.worker.withdraw(job)
     job.answer.add_done_callback(lambda answer: answer.cancelled() or ended(attack, answer.exception()))
     size = picture.pixels.size * 10 + SOME  # the image, the one attacked, exact too, and the change
     return JSONResponse({"id": service.attacks.put(visitor, attack, size)}, 202)
@@ -48,6 +49,8 @@ def ended(attack: Attack, error: BaseException | None) -> None:
     """Tell of an attack that broke, or that was refused while it waited."""
     if error is not None and not attack.is_over:
         words = error.words if isinstance(error, Refusal) else "The attack broke; the app's log says why."
+        if isinstance(error, Refusal) and attack.stop.is_set():
+            words = "The attack was stopped."
         attack.tell("failed", {"error": words}, is_last=True)
 
 
@@ -86,7 +89,6 @@ def attack_of(request: Request, name: str) -> tuple[Service, Attack]:
 async def events(request: Request, name: str) -> Response:
     """Follow an attack; it stops when nobody does any more."""
     service, attack = attack_of(request, name)
-    attack.watchers += 1  # before the first await, so that it does not stop for want of watchers
     return StreamingResponse(
         stream(request, service, attack),
         media_type="text/event-stream",
@@ -99,10 +101,12 @@ async def stream(request: Request, service: Service, attack: Attack) -> AsyncIte
     left = asyncio.ensure_future(until_left(request))
     leaving = asyncio.ensure_future(service.leaving.wait())
     told = 0
+    attack.watchers += 1  # here, because a stream that is never begun never comes to its end either
     try:
         yield b": following\n\n"
         while not (left.done() or leaving.done()):
-            news = asyncio.ensure_future(attack.news())
+            service.attacks.get(visitor_of(request), request.path_params["name"])  # it is not idle
+            news = asyncio.ensure_future(attack.news.wait())
             for name, data in attack.events[told:]:
                 told += 1
                 yield f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
@@ -120,24 +124,40 @@ async def stream(request: Request, service: Service, attack: Attack) -> AsyncIte
         leaving.cancel()
         attack.watchers -= 1
         if not attack.watchers and not attack.is_over:
-            attack.stop.set()
+            attack.halt()
 
 
 @router.delete("/attacks/{name}")
 def stop(request: Request, name: str) -> Response:
     """Stop an attack."""
     _, attack = attack_of(request, name)
-    attack.stop.set()
+    attack.halt()
     return Response(status_code=204)
 
 
 @router.get("/attacks/{name}/subject")
 async def subject(request: Request, name: str) -> Response:
     """What models make of the attacked image."""
+    result = result_of(request, name)
+    return await container(request, await subject_of(request, result.picture, result.change))
+
+
+@router.get("/attacks/{name}/rows")
+async def rows(request: Request, name: str) -> Response:
+    """What one query looks at in the attacked image."""
+    return await rows_of(request, result_of(request, name).picture)
+
+
+def result_of(request: Request, name: str) -> Attacked:
+    """What came of an attack of this visitor.
+
+    Raises:
+        Refusal: 404, if there is none; 409, if it has no end yet.
+    """
     _, attack = attack_of(request, name)
     if attack.result is None:
         raise Refusal(
             409,
             "The attack has not come to its end, so there is nothing to see; wait, or run it again.",
         )
-    return container(request, await subject_of(request, attack.result.picture, attack.result.change))
+    return attack.result

@@ -79,13 +79,15 @@ class Attack:
     Attributes:
         wish: What is wanted.
         picture: What is attacked.
-        seconds: That it may run.
+        seconds: That it may run, those that others take in between not counted.
         loop: Where streams live.
         events: Told so far: name and data.
         is_over: Whether no event comes after these.
         stop: Set where it is to end.
         result: What came of it.
         watchers: Streams that are open.
+        leave_line: Gives its place up where it still waits for the worker.
+        lent: Seconds that it let others have between its steps.
     """
 
     wish: Wish
@@ -97,6 +99,8 @@ class Attack:
     stop: threading.Event = field(default_factory=threading.Event)
     result: Attacked | None = None
     watchers: int = 0
+    leave_line: Callable[[], None] = lambda: None
+    lent: float = 0.0
     _watched: float = field(default_factory=time.monotonic)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -114,9 +118,15 @@ class Attack:
         except RuntimeError:  # the server has stopped: nobody listens
             self.stop.set()
 
-    async def news(self) -> None:
-        """Wait until there is another event."""
-        await self._news.wait()
+    @property
+    def news(self) -> asyncio.Event:
+        """Set with the next event; to be taken before the events are read, or one in between is missed."""
+        return self._news
+
+    def halt(self) -> None:
+        """Stop it, between two steps or while it waits; from any thread."""
+        self.stop.set()
+        self.leave_line()
 
     def check(self, started: float) -> None:
         """Go on, or stop.
@@ -131,11 +141,15 @@ class Attack:
             raise StoppedError("The attack was stopped.")
         if now - max(self._watched, started) > ALONE:
             raise StoppedError("The attack was stopped, because nobody watched it.")
-        if now - started > self.seconds:
+        if self.taken(started) > self.seconds:
             raise StoppedError(
                 f"The attack was stopped after {self.seconds:g} seconds; ask for fewer steps, or start the app with "
                 "a longer --seconds."
             )
+
+    def taken(self, started: float) -> float:
+        """Seconds since then, but for those that it lent to others."""
+        return time.monotonic() - started - self.lent
 
 
 def parameters_of(wish: Wish) -> dict[str, Any]:
@@ -173,7 +187,7 @@ def run_attack(attack: Attack, specimen: Specimen, breathe: Callable[[], None]) 
         attack.check(started)
         result = attacked(attack, specimen, breathe, started)
         attack.result = outcome_of(attack, result)
-        attack.tell("done", summary(attack, specimen, result, time.monotonic() - started), is_last=True)
+        attack.tell("done", summary(attack, specimen, result, attack.taken(started)), is_last=True)
     except StoppedError as stopped:
         attack.tell("failed", {"error": str(stopped)}, is_last=True)
     except (ValueError, RuntimeError, MemoryError) as error:
@@ -190,7 +204,9 @@ def attacked(attack: Attack, specimen: Specimen, breathe: Callable[[], None], st
     def watch(asked: Asked) -> None:
         attack.check(started)
         progress.tell(asked)
+        lending = time.monotonic()
         breathe()
+        attack.lent += time.monotonic() - lending
         attack.check(started)
 
     epsilon = wish.epsilon if attacks.get(wish.attack).bounded else None

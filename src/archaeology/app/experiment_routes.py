@@ -66,8 +66,16 @@ async def occlude(request: Request, name: str) -> Response:
 @router.get("/images/{name}/rows")
 async def rows(request: Request, name: str) -> Response:
     """What one query looks at in all layers and heads."""
+    return await rows_of(request, service_of(request).picture(visitor_of(request), name))
+
+
+async def rows_of(request: Request, picture: Picture) -> Response:
+    """The rows of the model and the query that the request names.
+
+    Raises:
+        Refusal: 404 or 422, if there is no such model or token.
+    """
     service = service_of(request)
-    picture = service.picture(visitor_of(request), name)
     specimen = service.specimen(request.query_params.get("model"))
     text = request.query_params.get("query", "")
     if not re.fullmatch("-1|[0-9]{1,6}", text):
@@ -77,4 +85,4 @@ async def rows(request: Request, name: str) -> Response:
     def run(pictures: list[Picture]) -> list[bytes]:
         return [service.rows.of(key, specimen, one, int(text)) for one in pictures]
 
-    return container(request, await unless_left(request, service.worker.do(run, picture)))
+    return await container(request, await unless_left(request, service.worker.do(run, picture)))

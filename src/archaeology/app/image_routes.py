@@ -43,7 +43,7 @@ async def subject(request: Request, name: str) -> Response:
     """Everything the explorer shows of it."""
     service = service_of(request)
     picture = service.picture(visitor_of(request), name)
-    return container(request, await subject_of(request, picture))
+    return await container(request, await subject_of(request, picture))
 
 
 async def subject_of(request: Request, picture: Picture, change: np.ndarray | None = None) -> bytes:

@@ -1,6 +1,7 @@
-"""The images of the run; an id is an image's path in its data, slashes included, and only looked up in a table."""
+"""The images of the run; an id is the number of an image's row in the data set, and only looked up in a table."""
 
 import asyncio
+from hashlib import sha256
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -32,12 +33,16 @@ def listed(request: Request) -> Response:
 
 @router.get("/run/subjects/{name:path}/thumbnail.png")
 async def thumbnail(request: Request, name: str) -> Response:
-    """One image, small."""
+    """One image, small; asked for again each time, because another run has other images at the same addresses."""
     data = await asyncio.to_thread(run_of(request).thumbnail, name)
-    return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+    tag = f'"{sha256(data).hexdigest()}"'
+    headers = {"cache-control": "private, no-cache", "etag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type="image/png", headers=headers)
 
 
 @router.get("/run/subjects/{name:path}")
 async def subject(request: Request, name: str) -> Response:
     """One image with everything the run knows of it."""
-    return container(request, await asyncio.to_thread(run_of(request).packed, name))
+    return await container(request, await asyncio.to_thread(run_of(request).packed, name))

@@ -18,6 +18,7 @@ from archaeology.dig.directory import RunDirectory
 from archaeology.specimens.specimen import Specimen
 
 log = logging.getLogger("archaeology.app")
+LOOKS = 60.0  # seconds between two looks for what is idle, at most
 
 
 @dataclass(eq=False)
@@ -49,6 +50,7 @@ class Service:
     worker: Worker
     rows: Rows = field(default_factory=Rows)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    _forgetting: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, config: AppConfig) -> "Service":
@@ -74,7 +76,7 @@ class Service:
             Visitors(),
             Heads(None if run is None else run.pixels()),
             Shelf(limits.images, half, limits.idle),
-            Shelf(limits.images, half, limits.idle, dropped=lambda attack: attack.stop.set()),
+            Shelf(limits.images, half, limits.idle, dropped=Attack.halt),
             Decoders(limits),
             Worker(limits.waiting, limits.seconds, config.threads),
         )
@@ -110,6 +112,14 @@ class Service:
         """Start thread and processes."""
         self.worker.start()
         await self.decoders.start()
+        self._forgetting = asyncio.create_task(self._forget())
+
+    async def _forget(self) -> None:
+        """Forget what is idle, also where nobody asks for anything."""
+        while True:
+            await asyncio.sleep(min(LOOKS, self.config.limits.idle / 4))
+            self.images.forget_idle()
+            self.attacks.forget_idle()
 
     def leave(self) -> None:
         """Let streams end: the server is about to stop."""
@@ -120,6 +130,8 @@ class Service:
     async def stop(self) -> None:
         """End everything that was started, and forget everything."""
         self.leave()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         await asyncio.to_thread(self.worker.stop)
         await self.decoders.stop()
         self.images.clear()

@@ -82,6 +82,7 @@ class Shelf(Generic[Thing]):
 
     def get(self, owner: str | None, name: str) -> Thing | None:
         """The thing, or None where there is none of that name that belongs to this owner."""
+        self.forget_idle()
         kept = self._kept.get(name)
         if kept is None or owner is None or kept.owner != owner:
             return None

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from archaeology.app.refusal import Refusal, too_busy
@@ -31,14 +31,12 @@ class Job:
         item: What this job is about.
         key: Jobs of equal keys can be done together; None for one that is done alone.
         answer: Of the one who waits.
-        given_up: Set where nobody waits any more.
     """
 
     run: Run
     item: Any
     key: Hashable
     answer: asyncio.Future[Any]
-    given_up: threading.Event = field(default_factory=threading.Event)
 
     def settle(self, result: Any, error: BaseException | None) -> None:
         """Hand over what came of it, from any thread."""
@@ -107,7 +105,7 @@ class Worker:
                 5,
             ) from None
         finally:
-            job.given_up.set()
+            self.withdraw(job)
 
     def begin(self, run: Run, item: Any) -> Job:
         """Have a long job done, whose `run` calls `breathe` between its steps.
@@ -116,6 +114,15 @@ class Worker:
             Refusal: 503, if too many wait.
         """
         return self._enter(self._long, MOST_LONG, run, item, None)
+
+    def withdraw(self, job: Job) -> None:
+        """Take a job that nobody waits for any more out of the line, and free its place; from any thread."""
+        with self._news:
+            line = next((line for line in (self._short, self._long) if job in line), None)
+            if line is None:
+                return
+            line.remove(job)
+        job.settle(None, Refusal(499, "It was stopped while it waited."))
 
     def breathe(self) -> None:
         """Do short jobs that wait, once; called by a long job in the thread."""
@@ -153,17 +160,15 @@ class Worker:
                 done(together)
 
     def _take(self, line: deque[Job]) -> list[Job]:
-        """The first job that somebody waits for, with those behind it that can be done together."""
+        """The first job, with those behind it that can be done together."""
         with self._news:
-            while line and line[0].given_up.is_set():
-                line.popleft()
             if not line:
                 return []
             together = [line.popleft()]
             if together[0].key is None:
                 return together
             for job in list(line):
-                if job.key == together[0].key and not job.given_up.is_set() and len(together) < MOST_TOGETHER:
+                if job.key == together[0].key and len(together) < MOST_TOGETHER:
                     together.append(job)
                     line.remove(job)
             return together

@@ -1,5 +1,7 @@
 """Who may ask what: hosts, origins, tokens, other people's things, paths, headers."""
 
+from urllib.parse import urljoin
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -110,12 +112,23 @@ def test_a_token_is_asked_for_and_becomes_a_cookie(browser):
         assert one.get("/api/setup", headers={"authorization": f"Bearer {wrong}".encode()}).status_code == 401
     assert one.get("/api/health").status_code == 200
     found = one.get("/", params={"x": "1", "token": "right-token"})
-    assert found.status_code == 303 and found.headers["location"] == "/?x=1"
+    assert found.status_code == 303 and found.headers["location"] == "./?x=1"
     cookie = found.headers["set-cookie"]
     assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict", "Path=/"))
     assert one.get("/api/setup").json()["token_needed"] is True
     one.cookies.clear()
     assert one.get("/api/setup", headers={"authorization": "Bearer right-token"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [("/", "./"), ("/a/b c", "./b%20c"), ("//evil.example", "./evil.example"), ("/a:b", "./a%3Ab")],
+)
+def test_the_way_on_from_a_token_keeps_what_a_proxy_took_away(browser, path, location):
+    found = browser(token="right-token").get(BASE + path, params={"token": "right-token"})
+    assert found.status_code == 303 and found.headers["location"] == location
+    outside = "https://hub.example.org/user/me/proxy/8000" + path
+    assert urljoin(outside, location).startswith("https://hub.example.org/user/me/proxy/8000/")
 
 
 def test_an_app_that_others_can_reach_has_a_token_unless_told_otherwise():
@@ -184,7 +197,7 @@ def test_things_of_others_do_not_exist(client, app, image):
     begun = client.post(
         f"/api/images/{image}/attacks", json={"model": "vit", "attack": "fgsm", "epsilon": 0.01}
     ).json()["id"]
-    for method, path in (("GET", "events"), ("GET", "subject"), ("DELETE", "")):
+    for method, path in (("GET", "events"), ("GET", "subject"), ("GET", "rows"), ("DELETE", "")):
         assert stranger.request(method, f"/api/attacks/{begun}/{path}".rstrip("/")).status_code == 404
     assert dict(client.cookies) == client_cookie
 

@@ -166,7 +166,9 @@ class Guard:
             if not is_same(given[0], token):
                 raise wrong_token()
             rest = urlencode([(key, value) for key, value in query if key != "token"])
-            response = RedirectResponse(quote(scope["path"]) + (f"?{rest}" if rest else ""), 303)
+            # Relative, because a proxy may have taken a part of the path away that we know nothing of.
+            place = "./" + quote(scope["path"].rpartition("/")[2])
+            response = RedirectResponse(place + (f"?{rest}" if rest else ""), 303)
             response.headers.append("set-cookie", self._set_cookie(name, token, scope))
             return response
         bearer = headers.get("authorization", "")

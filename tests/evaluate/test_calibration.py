@@ -117,3 +117,16 @@ def test_bad_input_is_refused():
         fit_temperature(logits, logits.argmax(1))
     with pytest.raises(ValueError, match="better than guessing"):
         fit_temperature(logits, logits.argmin(1))
+
+
+@pytest.mark.parametrize("heat", [1.0, 1.5])
+def test_intervals_of_the_debiased_error_hold_the_truth(heat, monkeypatch):
+    monkeypatch.setattr("archaeology.evaluate.calibration.RESAMPLES", 200)
+    logits, labels = made_up(n=200_000, heat=heat, seed=99)
+    shares = special.softmax(logits, axis=1)
+    truth = 0.0 if heat == 1 else expected_error(shares.max(1), shares.argmax(1) == labels)
+    held = 0
+    for seed in range(40):
+        found = calibration(*made_up(n=500, heat=heat, seed=seed), seed=seed).debiased
+        held += found.low <= truth <= found.high
+    assert held >= 35

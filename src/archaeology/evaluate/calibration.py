@@ -127,12 +127,13 @@ def calibration(
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     hot = np.eye(rows.shape[1])[truth]
     ece = expected_error(sure, right, binning, num_bins)
+    chance = _by_chance(sure, binning, num_bins, seed, level)
     return Calibration(
         bins=reliability(sure, right, binning, num_bins, level),
         binning=binning,
         ece=ece,
-        debiased=_with_interval(sure, right, binning, num_bins, seed, level),
-        chance=_by_chance(sure, binning, num_bins, seed, level),
+        debiased=_with_interval(sure, right, binning, num_bins, seed, level, chance),
+        chance=chance,
         confidence=float(sure.mean()),
         accuracy=wilson(int(right.sum()), len(right), level),
         brier=bootstrap_mean(((probabilities - hot) ** 2).sum(axis=1), seed=seed, level=level),
@@ -298,19 +299,23 @@ def _with_interval(
     num_bins: int,
     seed: int,
     level: float,
+    chance: Interval,
 ) -> Interval:
+    """The debiased error, with what resampling moves it by; down to zero where chance alone makes as much of it."""
     generator = numpy_generator(seed, "calibration", len(confidence))
-    plain = expected_error(confidence, right, binning, num_bins)
     drawn = np.empty(RESAMPLES)
     for turn in range(RESAMPLES):
         rows = generator.integers(len(confidence), size=len(confidence))
         drawn[turn] = expected_error(confidence[rows], right[rows], binning, num_bins)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    plain = expected_error(confidence, right, binning, num_bins)
     value = max(0.0, debiased_error(confidence, right, binning, num_bins))
-    ends = max(0.0, 2 * plain - float(high)), max(0.0, 2 * plain - float(low))
-    return Interval(
-        value, min(value, ends[0]), max(value, ends[1]), len(confidence), "basic bootstrap", level
-    )
+    # Resampling adds to the error once more what chance added: ends are taken around it with and without that.
+    least = min(2 * plain - high, value + drawn.mean() - high)
+    most = max(2 * plain - low, value + drawn.mean() - low)
+    is_chance = plain <= chance.high
+    ends = 0.0 if is_chance else max(0.0, float(least)), max(value, float(most))
+    return Interval(value, *ends, len(confidence), "basic bootstrap, down to 0 by chance", level)
 
 
 def _by_chance(

@@ -67,7 +67,7 @@ class ImageText(nn.Module):
     @property
     def scale(self) -> Float[Tensor, ""]:
         """By what cosines are multiplied before the softmax; the inverse of a temperature."""
-        return self.log_scale.exp().clamp(max=SHARPEST)
+        return self.log_scale.clamp(max=math.log(SHARPEST)).exp()
 
     def forward(
         self, pairs: tuple[Image, Int[Tensor, "batch token"]]

@@ -72,8 +72,10 @@ def stream(
     seed: int, batch_size: int, skipped: int
 ) -> Iterator[tuple[tuple[Tensor, Int[Tensor, "batch token"]], Tensor]]:
     """Images and captions of pairs that may be seen; what a batch is compared with is the batch itself."""
-    if seed >= FIRST_TEST_SEED:
-        raise ValueError(f"seed must be below {FIRST_TEST_SEED:,}, which tests begin with, but got {seed}.")
+    if seed + 1 >= FIRST_TEST_SEED:
+        raise ValueError(
+            f"seed must be below {FIRST_TEST_SEED - 1:,}, whose world tests are made of, got {seed}."
+        )
     world = CueConflict("random", seed=seed + 1, num_images=2**40, size=SIZE)
     vocabulary = ImageText(**image_text_cue_conflict().arguments).vocabulary
     drawn = BLOCK * -(-batch_size // KEPT)

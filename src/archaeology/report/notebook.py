@@ -39,7 +39,8 @@ def rows(found, *columns):
 FINDINGS = 'rows(run.results["findings"], "title", "text", "strength", "p_corrected")'
 IMAGES = """answers = [f"{model}_{key}" for model in ("vit", "cnn") for key in ("prediction_name", "confidence")]
 images = run.images.to_pylist()
-images.sort(key=lambda row: (row["failure"] in ("none", None), -row["vit_confidence"] - row["cnn_confidence"]))
+wrong = lambda row: [row[f"{model}_confidence"] for model in ("vit", "cnn") if row[f"{model}_correct"] is False]
+images.sort(key=lambda row: -sum(wrong(row)))
 rows(images[:20], "id", "label_name", *answers, "failure")"""
 HEADS = (
     'rows(run.heads.to_pylist(), "layer", "head", "label", "entropy", "distance", "ablation_loss", "verdict")'

@@ -25,7 +25,7 @@ FEWEST_MISMATCHED = 20  # pairs, without which no word is said about overlap
 NOWHERE = "nowhere in particular"  # where neither centre nor edges are favoured, nor few places
 SURER = 0.20  # difference of confidence from which one model is called surer
 
-Map = Float[np.ndarray, "row column"]
+Map = Float[np.ndarray, "_ _"]  # rows and columns; two models have grids of their own
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,13 @@ def robustness(run: RunDirectory) -> Robustness | None:
         return None
     checked = [(name, found) for part in CHECKS for name, found in (document.get(part) or {}).items()]
     subjects = subjects_of(document, [name for name, _ in checked])
-    warnings, unsuspected = [], []
+    flags: dict[str, list[str]] = {name: [] for name, _ in checked}
     for name, found in checked:
-        title = subjects[name].title
-        if found["flags"]:
-            warnings.append(MaskedGradients(title, tuple(tight(_sentence(flag)) for flag in found["flags"])))
-        else:
-            unsuspected.append(tight(_nothing(title, found)))
+        flags[name] += [
+            tight(_sentence(flag)) for flag in found["flags"] if _sentence(flag) not in flags[name]
+        ]
+    warnings = [MaskedGradients(subjects[name].title, tuple(said)) for name, said in flags.items() if said]
+    unsuspected = [tight(_nothing(subjects[name].title, found)) for name, found in checked if not flags[name]]
     return Robustness(
         models=tuple(one.title for one in subjects.values()),
         num_images=int(document.get("n") or 0),

@@ -59,6 +59,7 @@ def retrieve(
         own, truth = label_array(labels, gallery), label_array(query_labels, queries)
         known = found >= 0
         hits = (own[found] == truth[:, None]) & known
-        share = hits.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        precision = bootstrap_mean(share)
+        answered = known.any(axis=1)
+        if answered.any():
+            precision = bootstrap_mean(hits[answered].sum(axis=1) / known[answered].sum(axis=1))
     return Retrieval(found, similarity, precision, queries.name)

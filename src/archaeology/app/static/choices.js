@@ -11,11 +11,16 @@ export function seats(models) {
   return { vit: models.filter((model) => seatOf(model) === "vit"), cnn: models.filter((model) => seatOf(model) === "cnn") };
 }
 
-/** Only what is offered; nothing wanted means the first few. @param {string|undefined} wanted @param {{name: string}[]} offered @returns {string[]} */
+/** Quick ones that most people know; others are a click away. */
+const AT_FIRST = ["rollout", "relevance", "grad_cam"];
+
+/** Only what is offered; nothing wanted means the quick ones, or the first of others. @param {string|undefined} wanted @param {{name: string}[]} offered @returns {string[]} */
 export function chosenMethods(wanted, offered) {
   const names = offered.map(({ name }) => name);
   const asked = (wanted ?? "").split(",").filter((name) => names.includes(name));
-  return wanted === undefined || wanted === "" ? names.slice(0, 2) : asked;
+  if (wanted !== undefined && wanted !== "") return asked;
+  const quick = AT_FIRST.filter((name) => names.includes(name)).slice(0, 2);
+  return quick.length ? quick : names.slice(0, 1);
 }
 
 /**

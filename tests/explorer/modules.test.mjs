@@ -365,6 +365,11 @@ test("an effect is said with its interval, and as chance where it may be", () =>
   assert.equal(words, "Without this head accuracy falls by 1.2 points (drop: 95 % interval 0.4 to 2, n = 1,000).");
   assert.match(effectWords({ value: -0.001, low: -0.004, high: 0.002, n: 10 }), /rises by 0.1 points.*could be chance/);
   assert.match(effectWords(null), /not measured/);
+  const one = { value: 0.012, low: 0.004, high: 0.02, n: 1000, tried: 144 };
+  assert.match(effectWords(one), /n = 1,000, not corrected for 144 heads\)\.$/);
+  assert.match(effectWords({ ...one, low: -0.004 }), /not corrected for 144 heads\); that could be chance\.$/);
+  assert.match(effectWords({ ...one, verdict: "not shown to matter" }), /n = 1,000\)\. Not shown to matter, corrected for 144 heads \(Holm\)\.$/);
+  assert.match(effectWords({ ...one, low: -0.004, verdict: "needed" }), /n = 1,000\)\. Needed: without it the loss rises by more than chance, corrected for 144 heads \(Holm\)\.$/);
   const places = effectPlaces([{ effect: { value: 0.02 } }, { effect: null }], { value: 0.01, low: null, high: null });
   assert.ok(places.zero < places.value && places.value < places.all[0]);
   assert.equal(kindsWords({ heads: [{ layer: 0, label: "local" }, { layer: 0, label: "edge_driven" }, { layer: 0, label: "local" }, { layer: 1, label: "sink" }] }, 0), "2 local, 1 edge driven");

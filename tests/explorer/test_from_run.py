@@ -111,6 +111,10 @@ def test_heads_have_their_statistics_and_what_they_are_worth(old_run):
             *(row[f"ablation_accuracy{end}"] for end in ("", "_low", "_high")),
             row["ablation_n"],
         )
+        assert (effect.tried, effect.verdict) == (24, row["verdict"])
+    assert {head.effect.verdict for head in heads} <= {"needed", "not shown to matter"}
+    packed = unpack(subjects.subject(subjects.ids[0]).pack())["models"][0]["heads"]
+    assert [one["effect"]["verdict"] for one in packed] == [head.effect.verdict for head in heads]
 
 
 def test_images_say_what_became_of_them(old_run):

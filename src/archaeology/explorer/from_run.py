@@ -204,7 +204,9 @@ class RunSubjects:
         layers = {module: number for number, module in enumerate(self._attributes.get("layers") or [])}
         columns = set(self.run.heads.column_names)
         found = []
-        for row in self.run.heads.to_pylist():
+        rows = self.run.heads.to_pylist()
+        tried = sum(_finite(row.get("ablation_accuracy")) is not None for row in rows)
+        for row in rows:
             if row["module"] not in layers:
                 continue
             numbers = {
@@ -212,7 +214,11 @@ class RunSubjects:
                 for name in ("entropy", "distance", "participation", "class_token_mass")
             }
             head = HeadFacts(
-                layers[row["module"]], int(row["head"]), row.get("label"), **numbers, effect=_effect(row)
+                layers[row["module"]],
+                int(row["head"]),
+                row.get("label"),
+                **numbers,
+                effect=_effect(row, tried),
             )
             found.append(head)
         return tuple(found)
@@ -224,13 +230,13 @@ class RunSubjects:
         return self._cached[name]
 
 
-def _effect(row: Mapping[str, Any]) -> Effect | None:
-    """What accuracy loses without the head, where that was measured."""
+def _effect(row: Mapping[str, Any], tried: int) -> Effect | None:
+    """What accuracy loses without the head, where that was measured, as it was of so many heads."""
     ends = [_finite(row.get(f"ablation_accuracy{part}")) for part in ("", "_low", "_high")]
     value, low, high = ends
     if value is None or low is None or high is None:
         return None
-    return Effect(value, low, high, int(row["ablation_n"]))
+    return Effect(value, low, high, int(row["ablation_n"]), tried, row.get("verdict"))
 
 
 def _finite(value: float | None) -> float | None:

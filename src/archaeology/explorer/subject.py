@@ -38,12 +38,23 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Effect:
-    """What the accuracy or loss of a model loses without a head, with its interval, over `n` images."""
+    """What the accuracy or loss of a model loses without a head, with its interval, over `n` images.
+
+    Attributes:
+        value: The drop.
+        low: Of its 95 % interval, which is this head's alone.
+        high: Of that interval.
+        n: How many images.
+        tried: How many heads were tried, of which the reader picks one.
+        verdict: "needed", "harmful" or another, by a test corrected for all heads tried; None where none was made.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    tried: int | None = None
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)

@@ -59,13 +59,22 @@ export function answerWords(model) {
   return `${answer.name}${Number.isFinite(answer.confidence) ? `, ${percentWords(answer.confidence)}` : ""}`;
 }
 
-/** What is lost without a head, with its interval. @param {{value: number, low: number, high: number, n: number}|null} effect Drop of accuracy, 0 to 1. */
+/**
+ * What is lost without a head, with its interval, and whether that is more than chance among all heads tried.
+ * @param {{value: number, low: number, high: number, n: number, tried?: number|null, verdict?: string|null}|null} effect Drop of accuracy, 0 to 1.
+ */
 export function effectWords(effect) {
   if (!effect || !Number.isFinite(effect.value)) return "What happens without this head was not measured.";
-  const points = (value) => numberWords(Math.round(1e4 * value) / 100), isSure = effect.low > 0 || effect.high < 0;
-  const about = [Number.isFinite(effect.low) ? `95\u00a0% interval ${points(effect.low)} to ${points(effect.high)}` : "", effect.n ? `n = ${effect.n.toLocaleString("en")}` : ""].filter(Boolean).join(", ");
+  const points = (value) => numberWords(Math.round(1e4 * value) / 100), isSure = effect.low > 0 || effect.high < 0, { tried, verdict } = effect;
+  const about = [Number.isFinite(effect.low) ? `95\u00a0% interval ${points(effect.low)} to ${points(effect.high)}` : "", effect.n ? `n = ${effect.n.toLocaleString("en")}` : "", tried > 1 && !verdict ? `not corrected for ${tried} heads` : ""].filter(Boolean).join(", ");
   const change = points(effect.value) === "0" ? "stays the same" : `${effect.value > 0 ? "falls" : "rises"} by ${points(Math.abs(effect.value))} points`;
-  return `Without this head accuracy ${change}${about ? ` (drop: ${about})` : ""}${Number.isFinite(effect.low) && !isSure ? "; that could be chance" : ""}.`;
+  return `Without this head accuracy ${change}${about ? ` (drop: ${about})` : ""}${Number.isFinite(effect.low) && !isSure && !verdict ? "; that could be chance" : ""}.${verdict ? ` ${verdictWords(verdict, tried)}` : ""}`;
+}
+
+/** What a test of the loss found. @param {string} verdict @param {number|null|undefined} tried How many heads it is corrected for; that a head is useless is judged by an interval of its own. */
+function verdictWords(verdict, tried) {
+  const about = { needed: ": without it the loss rises by more than chance", harmful: ": without it the loss falls by more than chance" }[verdict] ?? "";
+  return `${capitalised(verdict)}${about}${tried > 1 && !verdict.startsWith("useless") ? `, corrected for ${tried} heads (Holm)` : ""}.`;
 }
 
 /** Why there is no picture. @param {"empty"|"missing"|"waiting"|"failed"|"unseen"|"aside"|"out"} state */

@@ -25,6 +25,7 @@ NEED_LABELS = {
     "ablation_accuracy",
     "ablation_loss",
     "ablation_against_entropy",
+    "ablation_ranking",
     "layer_ablation",
     "pruning",
 }

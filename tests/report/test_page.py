@@ -164,7 +164,7 @@ def test_every_picture_has_words(any_page):
 def test_every_figure_has_its_data_as_a_table(small_page):
     _, outline = small_page
     figures = [a["id"] for _, a in outline.elements if a.get("id", "").startswith("figure-")]
-    assert len(figures) == 14
+    assert len(figures) == 15
     assert (
         sum(tag == "table" for tag, _ in outline.elements) == len(figures) + 1
     )  # and what is taken for what
@@ -188,7 +188,7 @@ def test_an_older_run_has_no_empty_chapter_and_shows_the_defaults(plain_page):
     assert "ViT: Rollout" in outline.text and "CNN: Grad-CAM" in outline.text
     assert "chosen by the leaderboard" not in outline.text and "Names of heads" not in outline.text
     figures = [a["id"] for _, a in outline.elements if a.get("id", "").startswith("figure-")]
-    assert len(figures) == 9
+    assert len(figures) == 10
 
 
 def test_a_method_chosen_by_the_leaderboard_is_named_with_its_formula(small_page):

@@ -3,6 +3,7 @@
 from archaeology.figures.ablation_accuracy import ablation_accuracy as ablation_accuracy
 from archaeology.figures.ablation_against_entropy import ablation_against_entropy as ablation_against_entropy
 from archaeology.figures.ablation_loss import ablation_loss as ablation_loss
+from archaeology.figures.ablation_ranking import ablation_ranking as ablation_ranking
 from archaeology.figures.accuracy import accuracy as accuracy
 from archaeology.figures.attack_carriers import attack_carriers as attack_carriers
 from archaeology.figures.attacked_images import attacked_images as attacked_images

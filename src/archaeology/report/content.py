@@ -33,6 +33,7 @@ HEAD_FIGURES = (
     "ablation_accuracy",
     "ablation_loss",
     "ablation_against_entropy",
+    "ablation_ranking",
     "layer_ablation",
     "pruning",
 )

@@ -1,5 +1,6 @@
 """Files of strangers: what is no image, too large, broken or made to do harm is refused in clear words."""
 
+import asyncio
 import struct
 import sys
 import tempfile
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from archaeology.app.uploads import kind_of
+from archaeology.app.refusal import Refusal
+from archaeology.app.uploads import FORM_BYTES, Room, kind_of, size_of
 
 FORM = "multipart/form-data; boundary=b"
 
@@ -186,3 +188,64 @@ def test_kinds_are_told_by_the_first_bytes(picture_file):
     for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF"):
         assert kind_of(picture_file(kind=kind)) == kind
     assert kind_of(b"RIFF1234WAVE") is None and kind_of(b"") is None
+
+
+def test_uploads_under_way_wait_in_line_for_room():
+    held = most = 0
+
+    async def upload(room, size):
+        nonlocal held, most
+        async with room.held(size):
+            held += size
+            most = max(most, held)
+            await asyncio.sleep(0.001)
+            held -= size
+
+    async def story():
+        room = Room(100, 30.0)
+        await asyncio.gather(*(upload(room, 30) for _ in range(50)), upload(room, 100), upload(room, 1000))
+
+    asyncio.run(story())
+    assert most <= 1000 and held == 0  # the one that is larger than all the room had it alone
+
+
+def test_who_waits_too_long_for_room_is_told_when_to_come_back_and_takes_none():
+    async def story():
+        room = Room(100, 0.05)
+        async with room.held(60):
+            with pytest.raises(Refusal, match="being uploaded") as full:
+                async with room.held(60):
+                    raise AssertionError("there was no room")
+        with pytest.raises(KeyError):
+            async with room.held(100):
+                raise KeyError
+        async with room.held(100):
+            return full.value
+
+    refusal = asyncio.run(story())
+    assert refusal.status == 503 and refusal.retry_after
+
+
+def test_an_upload_for_which_there_is_no_room_is_refused(client, upload, picture_file, monkeypatch):
+    room = Room(1_000_000, 0.05)
+    monkeypatch.setattr(client.app.state.service, "room", room)
+    assert upload(picture_file()).status_code == 201
+    assert upload(b"no image").status_code == 415
+    monkeypatch.setattr(room, "_free", 10)
+    found = upload(picture_file())
+    assert found.status_code == 503 and found.headers["retry-after"]
+    monkeypatch.setattr(room, "_free", 1_000_000)
+    assert upload(picture_file()).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("headers", "size"),
+    [
+        ({"content-length": "500"}, 500),
+        ({"content-length": "9" * 12}, 1000 + FORM_BYTES),
+        ({}, 1000 + FORM_BYTES),
+        ({"content-length": "5", "transfer-encoding": "chunked"}, 1000 + FORM_BYTES),
+    ],
+)
+def test_room_is_taken_for_what_may_come(headers, size):
+    assert size_of(headers, 1000) == size

@@ -61,7 +61,7 @@ class Decoders:
             if process is not None:
                 await ended(process)
 
-    async def decode(self, data: bytes, longest: int) -> Picture:
+    async def decode(self, data: bytes | bytearray, longest: int) -> Picture:
         """The picture in a file.
 
         Args:
@@ -127,7 +127,9 @@ async def ended(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def asked(process: asyncio.subprocess.Process, job: dict[str, int], data: bytes) -> tuple[dict, bytes]:
+async def asked(
+    process: asyncio.subprocess.Process, job: dict[str, int], data: bytes | bytearray
+) -> tuple[dict, bytes]:
     """Give a process one job and read its answer; a process that dies is an `EOFError` of some kind."""
     assert process.stdin is not None and process.stdout is not None
     text = json.dumps(job).encode()

@@ -10,7 +10,7 @@ from archaeology.app import seeing
 from archaeology.app.answering import container, service_of, unless_left, visitor_of
 from archaeology.app.decoding import Picture
 from archaeology.app.refusal import Refusal, not_found
-from archaeology.app.uploads import checked_image, read_form
+from archaeology.app.uploads import checked_image, read_form, size_of
 from archaeology.explain.method import explanations
 
 router = APIRouter()
@@ -22,15 +22,16 @@ async def upload(request: Request) -> Response:
     """Keep an image for this visitor."""
     service, visitor = service_of(request), visitor_of(request)
     assert visitor is not None
-    fields = await read_form(
-        request.headers.get("content-type", ""), request.stream(), service.config.limits.bytes
-    )
-    if "run" in fields:
-        if service.run is None:
-            raise not_found("run")
-        picture = await asyncio.to_thread(service.run.picture, fields["run"].decode("utf-8", "replace"))
-    else:
-        picture = await service.decoders.decode(checked_image(fields), service.longest)
+    most = service.config.limits.bytes
+    async with service.room.held(size_of(request.headers, most)):
+        fields = await read_form(request.headers.get("content-type", ""), request.stream(), most)
+        if "run" in fields:
+            if service.run is None:
+                raise not_found("run")
+            picture = await asyncio.to_thread(service.run.picture, fields["run"].decode("utf-8", "replace"))
+        else:
+            picture = await service.decoders.decode(checked_image(fields), service.longest)
+        del fields
     name = service.images.put(visitor, picture, picture.size)
     height, width = picture.pixels.shape[:2]
     return JSONResponse(

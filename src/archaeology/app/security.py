@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from archaeology.app.config import AppConfig
 from archaeology.app.refusal import Refusal
 from archaeology.app.sessions import Visitors
+from archaeology.app.uploads import FORM_BYTES
 
 log = logging.getLogger("archaeology.app")
 BODY_BYTES = 100_000
-FORM_BYTES = 10_000  # of a form, beside its file
 SAFE = ("GET", "HEAD")
 OPEN = ("/api/health",)
 

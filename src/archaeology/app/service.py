@@ -13,6 +13,7 @@ from archaeology.app.refusal import not_found
 from archaeology.app.run import Run
 from archaeology.app.seeing import Rows
 from archaeology.app.sessions import Shelf, Visitors
+from archaeology.app.uploads import FORM_BYTES, Room
 from archaeology.app.work import Worker
 from archaeology.dig.directory import RunDirectory
 from archaeology.specimens.specimen import Specimen
@@ -33,6 +34,7 @@ class Service:
         heads: Of all models; for the worker.
         images: Of visitors.
         attacks: Of visitors.
+        room: For uploads under way.
         decoders: Make pictures of files.
         worker: Runs models.
         rows: Of attention; for the worker.
@@ -46,6 +48,7 @@ class Service:
     heads: Heads
     images: Shelf[Picture]
     attacks: Shelf[Attack]
+    room: Room
     decoders: Decoders
     worker: Worker
     rows: Rows = field(default_factory=Rows)
@@ -77,6 +80,7 @@ class Service:
             Heads(None if run is None else run.pixels()),
             Shelf(limits.images, half, limits.idle),
             Shelf(limits.images, half, limits.idle, dropped=Attack.halt),
+            Room(max(limits.memory // 4, limits.bytes + FORM_BYTES), limits.seconds),
             Decoders(limits),
             Worker(limits.waiting, limits.seconds, config.threads),
         )

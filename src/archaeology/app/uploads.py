@@ -5,21 +5,67 @@ called does not matter and is not kept: its first bytes say what it is.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from archaeology.app.refusal import Refusal
+from archaeology.app.refusal import Refusal, too_busy
 
 KINDS = "PNG, JPEG, WebP, BMP or GIF"
 SECONDS = 60.0
 FIELD_BYTES = 1024
+FORM_BYTES = 10_000  # of a form, beside its file
 MOST_PARTS = 8
 
 
-def kind_of(data: bytes) -> str | None:
+class Room:
+    """Bytes that uploads under way may hold, all together; who finds no room waits in a line, the first comes first."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        """All of it free.
+
+        Args:
+            most: Bytes.
+            seconds: That one may wait.
+        """
+        self._most, self._free, self._seconds = most, most, seconds
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def held(self, size: int) -> AsyncIterator[None]:
+        """So many bytes of it, from their arrival until the image is decoded.
+
+        Raises:
+            Refusal: 503, if there is no room in time.
+        """
+        size = min(size, self._most)
+        try:
+            async with asyncio.timeout(self._seconds), self._turn:
+                while self._free < size:
+                    self._freed.clear()
+                    await self._freed.wait()
+                self._free -= size
+        except TimeoutError:
+            raise too_busy("Too many images are being uploaded; try again in a moment.", 5) from None
+        try:
+            yield
+        finally:
+            self._free += size
+            self._freed.set()
+
+
+def size_of(headers: Mapping[str, str], most_bytes: int) -> int:
+    """Bytes that an upload may turn out to have: those it says, or all it may have where it says none."""
+    said = headers.get("content-length", "")
+    is_said = said.isdecimal() and "transfer-encoding" not in headers  # which would make the length void
+    return min(int(said), most_bytes + FORM_BYTES) if is_said else most_bytes + FORM_BYTES
+
+
+def kind_of(data: bytes | bytearray) -> str | None:
     """What a file is by its first bytes, or None where it is no image that is taken."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "PNG"
@@ -111,7 +157,7 @@ def too_many_bytes(most: int) -> Refusal:
 
 async def read_form(
     content_type: str, body: AsyncIterator[bytes], most_bytes: int, seconds: float = SECONDS
-) -> dict[str, bytes]:
+) -> dict[str, bytearray]:
     """The fields `image` and `run` of a form, whichever came.
 
     Raises:
@@ -133,10 +179,10 @@ async def read_form(
         ) from None
     except MultipartParseError:
         raise Refusal(422, "The form is broken or cut off; send it again.") from None
-    return {name: bytes(data) for name, data in form.fields.items()}
+    return form.fields
 
 
-def checked_image(fields: dict[str, bytes]) -> bytes:
+def checked_image(fields: dict[str, bytearray]) -> bytearray:
     """The file in the field `image`.
 
     Raises:

@@ -35,6 +35,7 @@ CASES = {  # attack, norm, peers, our parameters
     "fmn": ("l2", ("foolbox",), {"steps": 100}),
     "square": ("linf", ("torchattacks", "adversarial-robustness-toolbox"), {"queries": 200}),
 }
+LONGER = {"carlini_wagner": {"steps": 150, "searches": 6}}  # for models trained to withstand
 ART = "adversarial-robustness-toolbox"
 
 
@@ -92,6 +93,8 @@ PEERS = {"foolbox": of_foolbox, ART: of_art, "torchattacks": of_torchattacks}
 
 def ours(name: str, specimen: Specimen, images: Tensor, labels: Tensor, shorter: int) -> Tensor:
     norm, _, parameters = CASES[name]
+    if specimen.name.endswith("_robust"):
+        parameters = LONGER.get(name, parameters)
     parameters = {
         key: value // shorter if key in ("steps", "queries") else value for key, value in parameters.items()
     }

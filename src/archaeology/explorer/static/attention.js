@@ -70,7 +70,7 @@ export class Attention {
    * knows no other prefix token: null.
    * @param {number} index @param {number} query @param {string} direction @returns {number|null}
    */
-  queryIn(index, query, direction = "pays") {
+  askedIn(index, query, direction = "pays") {
     const layer = this.layers[index];
     if (!layer.pattern || query < 0 || query >= this.prefix.length) return query;
     if (layer.pattern.shape[2] - layer.rows * layer.columns >= this.prefix.length) return query;
@@ -83,7 +83,7 @@ export class Attention {
     if (this.kind === "window") return lookInWindows(layer, query < 0 ? query : placeIn(query, this, layer), direction);
     const [, queries, keys] = layer.pattern.shape, patches = layer.rows * layer.columns, prefix = keys - patches;
     const look = emptyLook(layer, prefix, keys, false);
-    const asked = this.queryIn(index, query, direction), place = asked - this.prefix.length;
+    const asked = this.askedIn(index, query, direction), place = asked - this.prefix.length;
     if (asked === null) { look.values.fill(NaN); look.rest.fill(NaN); return look; }
     const token = this.words || asked < 0 || place < 0 ? asked : prefix + placeIn(place, this, layer);
     for (let head = 0; head < layer.heads; head++) {

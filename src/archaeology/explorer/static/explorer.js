@@ -243,7 +243,7 @@ class Explorer {
     const { view, query } = this, attention = model.attention;
     if (this.atlasOf !== model) { this.atlas.setAttention(attention); this.atlas.leave(); this.atlasOf = model; }
     const who = queryWords(attention, query), looks = attention.has(query, view.direction) ? attention.look(query, view.direction) : null;
-    const isLate = query >= 0 && attention.layers.some((_, layer) => attention.queryIn(layer, query, view.direction) === EVERY_PATCH);
+    const isLate = query >= 0 && attention.layers.some((_, layer) => attention.askedIn(layer, query, view.direction) === EVERY_PATCH);
     this.atlas.draw(looks, focal, attention.high, view.direction === "pays" || query < 0 ? `from ${who}${isLate ? "; in layers before it joins, from all patches together" : ""}` : `who looks at ${who}`);
     this.atlas.grid.setAttribute("aria-label", `Atlas of all layers and heads. ${headWords(view.layer, view.head, attention.layers[view.layer].heads)} is chosen. Arrow keys choose another.`);
     const key = `${view.id} ${model.key} ${view.layer} ${view.head} ${[...this.off].join()}`;

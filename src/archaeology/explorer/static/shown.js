@@ -45,7 +45,7 @@ export function shownOf(model, view, absence) {
 function shownAttention(model, view, absence) {
   const attention = model.attention, { query, direction } = view;
   const layer = Math.min(view.layer, attention.layers.length - 1), heads = attention.layers[layer].heads;
-  const asked = attention.queryIn(layer, query, direction) ?? query, who = queryWords(attention, asked);
+  const asked = attention.askedIn(layer, query, direction) ?? query, who = queryWords(attention, asked);
   const late = asked !== query ? ` (${queryWords(attention, query)} joins in a later layer)` : "";
   const about = direction === "pays" || asked < 0 ? `where ${who} ${asked < 0 ? "look" : "looks"}${late}` : `who looks at ${who}`;
   const title = headWords(layer, Math.min(view.head, heads - 1), heads);

@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 import webbrowser
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -60,8 +61,8 @@ def serve(config: AppConfig, *, opens: bool = False) -> None:
         log.info("serving at %s (Ctrl-C stops it)", address)
         if opens:
             webbrowser.open(address)
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:  # uvicorn hands on what stopped it
+        with suppress(KeyboardInterrupt):  # uvicorn hands on what stopped it, unless that is ignored here
+            server.run(sockets=[listening])
         log.info("stopped")
     finally:
         listening.close()

@@ -18,7 +18,7 @@ from archaeology.dig.head_findings import rank_interval
 
 
 def interval(value, low, high, n=1000):
-    return {"value": value, "low": low, "high": high, "n": n, "method": "wilson"}
+    return {"value": float(value), "low": float(low), "high": float(high), "n": n, "method": "wilson"}
 
 
 def results(gap=(-0.07, -0.1, -0.04), odds=(6.0, 4.0, 9.0)):

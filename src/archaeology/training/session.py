@@ -93,13 +93,14 @@ class Session:
             while not self._is_over():
                 epoch, done = divmod(self.step, self.steps_per_epoch)
                 self.model.train()
-                before = self.step
+                came = False
                 for images, targets in islice(batches(epoch), done, self.steps_per_epoch):
+                    came = True
                     if self._is_over():
                         break
                     self._take_step(images, targets, on_progress)
                     self._tell(advance)
-                if self.step == before:
+                if not came:
                     raise ValueError(
                         f"An epoch must have {self.steps_per_epoch} batches, but has only {done}."
                     )

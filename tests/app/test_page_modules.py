@@ -1,21 +1,15 @@
 """What the app's page computes without a browser: links, streams, bars, budgets, words."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
-
-import pytest
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE.parents[1] / "src" / "archaeology" / "app" / "static"
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="node is not installed; the browser tests cover the page"
-)
-def test_page_modules_compute_what_they_say():
-    command = ["node", "--test", "--test-reporter=tap", str(HERE / "page_modules.mjs")]
+def test_page_modules_compute_what_they_say(node):
+    command = [node, "--test", "--test-reporter=tap", str(HERE / "page_modules.mjs")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert int(re.findall(r"^# pass (\d+)$", result.stdout, re.MULTILINE)[0]) >= 19

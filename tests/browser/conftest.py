@@ -4,7 +4,6 @@ import asyncio
 import functools
 import http.server
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -30,17 +28,6 @@ QUIET = (
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 STATIC = Path(__file__).resolve().parents[2] / "src" / "archaeology" / "explorer" / "static"
-
-
-def found_browser() -> str:
-    """Where Chromium is."""
-    for name in NAMES:
-        if path := shutil.which(name):
-            return path
-    raise pytest.UsageError(
-        f"The browser tests need Chromium, but none of {', '.join(NAMES)} is on the PATH; run `make chromium` "
-        "(as root: apt-get install chromium), or leave these tests out with -m 'not browser'."
-    )
 
 
 @dataclass
@@ -87,14 +74,14 @@ def watch(page: Page, own: str) -> Watched:
 
 
 @pytest.fixture(scope="session")
-def launched() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
+def launched(browser_program: str) -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
     """One browser for all tests of a process, and Playwright's loop.
 
     Playwright's loop stays the running one of this thread between calls, so that `asyncio.run` of any other test would
     refuse; it is put aside between tests.
     """
     playwright = sync_playwright().start()
-    browser = playwright.chromium.launch(executable_path=found_browser(), args=list(QUIET))
+    browser = playwright.chromium.launch(executable_path=browser_program, args=list(QUIET))
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     yield browser, loop

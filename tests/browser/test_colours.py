@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,17 +103,14 @@ def test_everybody_sees_an_amount_rise(tables, name, eyes):
     assert np.diff(seen[::8]).min() > 0
 
 
-def run_module(static, script):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node is installed; the browser tests run the same module")
+def run_module(node, static, script):
     text = f'import * as colours from "{(static / "colours.js").as_uri()}";\n{script}'
     command = [node, "--no-warnings", "--input-type=module", "-e", text]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
 
 
-def test_painting(static, tables):
-    painted = run_module(static, """
+def test_painting(node, static, tables):
+    painted = run_module(node, static, """
         const values = [0, 0.5, 1, NaN, -3, 9];
         const out = colours.paint(values, 0, 1, colours.MAPS.viridis);
         const flat = colours.paint([2, NaN], 2, 2, colours.MAPS.magma, new Uint8Array(8));

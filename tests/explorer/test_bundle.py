@@ -2,7 +2,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -27,10 +26,7 @@ MODULES = {
 STYLE = '.aa-explorer { content: "\\201c</script>"; }\n'
 
 
-def run(script: str) -> str:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node runs the joined module, and is not here")
+def run(node: str, script: str) -> str:
     done = subprocess.run(
         [node, "--input-type=module", "-"],
         input=script,
@@ -52,11 +48,12 @@ def test_modules_are_joined_in_order_of_dependence():
     assert re.findall(r"^export.*$", text, re.MULTILINE) == ["export { LEAST, mount };"]
 
 
-def test_the_joined_module_does_what_the_modules_do():
+def test_the_joined_module_does_what_the_modules_do(node):
     text = joined(MODULES, "explorer.js", STYLE)
     url = "data:text/javascript;base64," + base64.b64encode(text.encode()).decode()
     found = run(
-        f"const made = await import({url!r}); console.log(JSON.stringify([made.mount(4), Object.keys(made)]));"
+        node,
+        f"const made = await import({url!r}); console.log(JSON.stringify([made.mount(4), Object.keys(made)]));",
     )
     assert json.loads(found) == [[8, 3, STYLE], ["LEAST", "mount"]]
 
@@ -99,9 +96,9 @@ def test_the_explorer_is_one_module():
     assert "https://" not in text
 
 
-def test_the_explorer_as_one_module_is_read_by_a_javascript_engine():
+def test_the_explorer_as_one_module_is_read_by_a_javascript_engine(node):
     url = "data:text/javascript;base64," + base64.b64encode(bundle().encode()).decode()
-    assert "mount" in run(f"console.log(Object.keys(await import({url!r})).join())")
+    assert "mount" in run(node, f"console.log(Object.keys(await import({url!r})).join())")
 
 
 def test_a_script_is_named_by_its_hash_and_cannot_end_its_element():

@@ -1,7 +1,6 @@
 """The explorer's JavaScript: modules that the bundle can join, and their functions run by Node."""
 
 import re
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -14,12 +13,7 @@ IMPORT = re.compile(r'^import \{ \w+(, \w+)* \} from "\./\w+\.js";$')
 TOP = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let)\*? +(\w+)")
 
 
-def test_functions_in_node():
-    node = shutil.which("node")
-    if node is None:
-        pytest.fail(
-            "The explorer's modules are tested by Node 20 or newer, but no `node` is on the PATH; install nodejs."
-        )
+def test_functions_in_node(node):
     done = subprocess.run(
         [node, "--test", str(Path(__file__).with_name("modules.test.mjs"))],
         capture_output=True,

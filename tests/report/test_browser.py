@@ -1,15 +1,13 @@
-"""The page in a real browser, where one is installed: its script is allowed to run and does what it should."""
+"""The page in a real browser, whose script is allowed to run and does what it should."""
 
 import shutil
 import subprocess
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from archaeology.report import write_report
 
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 QUIET = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --dump-dom"
@@ -17,13 +15,11 @@ QUIET = (
 
 
 @pytest.fixture(scope="module")
-def dom(large_run, tmp_path_factory):
+def dom(browser_program, large_run, tmp_path_factory):
     """The document after its script has run, opened from the disk in the dark theme."""
-    if BROWSER is None:
-        pytest.skip("no Chromium or Chrome is installed")
     address = write_report(large_run).as_uri() + "?theme=dark"
     profile = tmp_path_factory.mktemp("browser")
-    command = [BROWSER, *QUIET, f"--user-data-dir={profile}", address]
+    command = [browser_program, *QUIET, f"--user-data-dir={profile}", address]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
@@ -47,13 +43,10 @@ def test_long_lists_are_folded_and_can_be_filtered(dom):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """A browser that can be asked; skipped where there is none."""
-    if BROWSER is None:
-        pytest.skip("no Chromium or Chrome is installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+def browser(browser_program):
+    """A browser that can be asked."""
+    with sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=browser_program, args=["--no-sandbox", "--disable-gpu"])
         yield opened
         opened.close()
 

@@ -4,7 +4,7 @@ Every part of every batch has a generator of its own, so two processes see what 
 two parts, and a training that goes on sees what it would have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +42,11 @@ class AugmentedBatches:
     @property
     def per_epoch(self) -> int:
         """Batches of an epoch; one, smaller, where there are fewer images than a batch has."""
-        return max(1, len(self.images) // self.config.batch_size)
+        return batches_of(len(self.images), self.config)
 
     def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Any]]:
         """Images for the model and targets: labels or shares of classes, beside the teacher's logits if it has one."""
-        order = torch.randperm(len(self.images), generator=torch_generator(self.config.seed, "epoch", epoch))
-        parts = self.config.accumulate
-        for number, batch in enumerate(order.split(self.config.batch_size)[: self.per_epoch]):
-            shares = batch.chunk(self.runtime.world_size * parts)
-            mine = range(self.runtime.rank * parts, min((self.runtime.rank + 1) * parts, len(shares)))
-            made = [self._part(shares[share], (epoch, number, share)) for share in mine]
-            yield joined([images for images, _ in made]), joined([targets for _, targets in made])
+        return shared_out(len(self.images), self.config, self.runtime, epoch, self._part)
 
     def _part(self, chosen: Tensor, address: tuple[int, int, int]) -> tuple[Tensor, Any]:
         config, device = self.config, self.runtime.device
@@ -75,6 +69,37 @@ class AugmentedBatches:
         dtype = choose_dtype(self.config.dtype, self.runtime.device)
         with torch.autocast(self.runtime.device.type, dtype, enabled=dtype != torch.float32):
             return self.teacher.predict(images).float()
+
+
+def batches_of(num_images: int, config: TrainConfig) -> int:
+    """How many batches an epoch has; the last incomplete one is left out, unless it is the only one."""
+    return max(1, num_images // config.batch_size)
+
+
+def shared_out(
+    num_images: int,
+    config: TrainConfig,
+    runtime: Runtime,
+    epoch: int,
+    part: Callable[[Tensor, tuple[int, int, int]], tuple[Any, Any]],
+) -> Iterator[tuple[Any, Any]]:
+    """This process's share of every batch of an epoch, in an order of the epoch's own.
+
+    Args:
+        num_images: All of them.
+        config: Batch size, parts, seed.
+        runtime: This process.
+        epoch: Its number.
+        part: From numbers of images and the address of the part (epoch, batch, share) to what the model takes and what
+            it is compared with; called once for every part that a process works through.
+    """
+    order = torch.randperm(num_images, generator=torch_generator(config.seed, "epoch", epoch))
+    parts = config.accumulate
+    for number, batch in enumerate(order.split(config.batch_size)[: batches_of(num_images, config)]):
+        shares = batch.chunk(runtime.world_size * parts)
+        mine = range(runtime.rank * parts, min((runtime.rank + 1) * parts, len(shares)))
+        made = [part(shares[share], (epoch, number, share)) for share in mine]
+        yield joined([given for given, _ in made]), joined([wanted for _, wanted in made])
 
 
 def augmentation_of(config: TrainConfig) -> Augmentation:

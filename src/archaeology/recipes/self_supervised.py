@@ -21,7 +21,7 @@ from archaeology.core.storage import sha256_of_file, write_json
 from archaeology.data.cache import DecodedImages
 from archaeology.models.registry import build
 from archaeology.models.vit import ViT
-from archaeology.recipes.batches import joined
+from archaeology.recipes.batches import batches_of, shared_out
 from archaeology.recipes.folder import DONE, RunOptions, forget_state, tracking
 from archaeology.recipes.images import RecipeResult, accuracy
 from archaeology.recipes.linear_head import fit_head, nearest_mean_accuracy
@@ -58,17 +58,11 @@ class ViewBatches:
     @property
     def per_epoch(self) -> int:
         """Batches of an epoch; one, smaller, where there are fewer images than a batch has."""
-        return max(1, len(self.images) // self.config.batch_size)
+        return batches_of(len(self.images), self.config)
 
     def __call__(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         """Views, ready for the model, and which images they are of."""
-        order = torch.randperm(len(self.images), generator=torch_generator(self.config.seed, "epoch", epoch))
-        parts = self.config.accumulate
-        for number, batch in enumerate(order.split(self.config.batch_size)[: self.per_epoch]):
-            shares = batch.chunk(self.runtime.world_size * parts)
-            mine = range(self.runtime.rank * parts, min((self.runtime.rank + 1) * parts, len(shares)))
-            made = [self._part(shares[share], (epoch, number, share)) for share in mine]
-            yield joined([views for views, _ in made]), joined([rows for _, rows in made])
+        return shared_out(len(self.images), self.config, self.runtime, epoch, self._part)
 
     def _part(self, chosen: Tensor, address: tuple[int, int, int]) -> tuple[Any, Tensor]:
         generator = torch_generator(self.config.seed, "views", *address)

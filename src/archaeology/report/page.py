@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from archaeology.explorer.bundle import bundle, inline_safe
+from archaeology.explorer.outcomes import OUTCOMES
 from archaeology.report.content import Report
 from archaeology.report.pictures import LARGEST_PIXEL_ART, ramp_uri
-from archaeology.report.shown import FAILURES
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -40,7 +40,7 @@ def page(report: Report, *, is_folder: bool = False) -> str:
     return environment.get_template("report.html").render(
         report=report,
         chapters=report.chapters,
-        failures=FAILURES,
+        failures=OUTCOMES,
         style=Markup(_asset("report.css")),
         script=Markup(script),
         module=Markup(module),

@@ -9,11 +9,12 @@ from jaxtyping import Float
 
 from archaeology.dig.directory import RunDirectory
 from archaeology.explain.method import title_of
+from archaeology.explorer.outcomes import OUTCOMES
 from archaeology.figures.terms import method_term
 from archaeology.figures.words import number
 from archaeology.report.pictures import ATTENTION_UNIT, Scale, attention_scale, heat_uri, shared_scale
 from archaeology.report.reading import look, meetings, reading, spread
-from archaeology.report.shown import FAILURES, ShownImage
+from archaeology.report.shown import ShownImage
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 DEFAULTS = {
@@ -117,7 +118,7 @@ def pairs(run: RunDirectory, images: dict[int, ShownImage]) -> Pairs:
     ]
     made.sort(key=lambda pair: (-pair.image.severity, pair.image.row))
     occurring = Counter(pair.image.outcome for pair in made)
-    filters = tuple((key, words, occurring[key]) for key, words in FAILURES.items() if occurring[key])
+    filters = tuple((key, words, occurring[key]) for key, words in OUTCOMES.items() if occurring[key])
     num_empty = sum(heat.state == "empty" for pair in made for heat in (pair.vit, pair.cnn))
     return Pairs(tuple(made), filters, vit, cnn, num_empty)
 

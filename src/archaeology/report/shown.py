@@ -7,18 +7,9 @@ import numpy as np
 
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.labels import plain_name
+from archaeology.explorer.outcomes import OUTCOMES
 from archaeology.figures.words import percent
 from archaeology.report.pictures import photo_uri
-
-FAILURES = {
-    "both-same": "Both wrong, same answer",
-    "both-different": "Both wrong, different answers",
-    "vit-only": "Only the ViT wrong",
-    "cnn-only": "Only the CNN wrong",
-    "none": "Both right",
-    "disagree": "Different answers",
-    "agree": "Same answer",
-}
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ class ShownImage:
         label: Its true class, or None.
         vit: The ViT's answer.
         cnn: The CNN's answer.
-        outcome: Key into `FAILURES`.
+        outcome: Key into `explorer.outcomes.OUTCOMES`.
         severity: Sum of the confidences with which wrong answers were given; without labels, of differing answers.
         photo: Data URI.
     """
@@ -58,7 +49,7 @@ class ShownImage:
     @property
     def outcome_text(self) -> str:
         """The outcome in words."""
-        return FAILURES[self.outcome]
+        return OUTCOMES[self.outcome]
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from archaeology.models.masked_autoencoder import MaskedAutoencoder
 from archaeology.models.self_distillation import SelfDistillation
 from archaeology.recipes._cifar10 import MEAN, STD, test_images, training_images
 from archaeology.recipes.recipe import SelfSupervisedRecipe, recipes
-from archaeology.recipes.vit_cifar10 import vit_cifar10
+from archaeology.recipes.vit_cifar10 import vit_cifar10, whiten_patches
 from archaeology.training.config import TrainConfig
 from archaeology.training.self_supervision import masked_loss, self_distillation_loss
 
@@ -31,20 +31,20 @@ def vit_cifar10_self_distilled() -> SelfSupervisedRecipe:
         mean=MEAN,
         std=STD,
         config=TrainConfig(
-            epochs=20,
-            batch_size=250,
-            optimizer="adamw",
-            learning_rate=1e-3,
-            other_learning_rate=1e-3,
+            epochs=12,
+            batch_size=128,
+            learning_rate=0.02,
+            other_learning_rate=2e-3,
             schedule="cosine",
             warmup=0.1,
-            weight_decay=0.04,
             clip=3.0,
+            dtype="bfloat16",
         ),
         training_images=training_images,
         test_images=test_images,
         learner=SelfDistillation,
-        views=MultiCrop(),
+        views=MultiCrop(large_size=24),
+        start=whiten_patches,
         objective=self_distillation_loss,
         on_progress=follow,
     )

@@ -7,13 +7,17 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from archaeology.core.seeding import torch_generator
 from archaeology.data.cache import decode_once
 from archaeology.data.worlds.cue_conflict import CueConflict
 from archaeology.models import ImageText, ViT
 from archaeology.recipes import image_text_cue_conflict as contrastive
 from archaeology.recipes import recipes, run_recipe
 from archaeology.recipes.linear_head import fit_head, nearest_mean_accuracy
+from archaeology.recipes.self_supervised import ViewBatches
 from archaeology.specimens.load import load
+from archaeology.specimens.specimen import Specimen
+from archaeology.training.runtime import Runtime
 
 CHEAP = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 UNLABELLED = ["vit_cifar10_self_distilled", "vit_cifar10_masked"]
@@ -49,6 +53,22 @@ def test_a_run_without_labels_opens_as_a_classifier(name, small_recipes, tmp_pat
     assert isinstance(specimen.model, ViT) and len(specimen.classes) == 8
     assert bool(specimen.model.head.weight.any()) and 0 <= result.accuracy.value <= 1
     assert "nearest_mean_accuracy_glance" in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_small_crops_stay_small():
+    """A model that is shown every crop in one size learns from another task, four times as slowly."""
+    recipe = recipes.get(UNLABELLED[0])()
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    specimen = Specimen(
+        "any", ViT(**CHEAP, num_classes=2), "other", ("a", "b"), (32, 32), recipe.mean, recipe.std
+    )
+    config = recipe.config.model_copy(update={"batch_size": 4})
+    batches = ViewBatches(specimen, images, recipe.views, config, Runtime(torch.device("cpu")))
+    (large, small), which = next(iter(batches(0)))
+    assert large.shape == (4, 2, 3, 24, 24) and small.shape == (4, 4, 3, 16, 16)
+    views = recipe.views(images[which], torch_generator(config.seed, "views", 0, 0, 0))
+    mean, std = (torch.tensor(one).view(3, 1, 1) for one in (specimen.mean, specimen.std))
+    torch.testing.assert_close(large, (views[0] / 255 - mean) / std)
 
 
 @pytest.mark.parametrize("option", ["teacher", "origin"])

@@ -46,7 +46,9 @@ def test_long_lists_are_folded_and_can_be_filtered(dom):
 def browser(browser_program):
     """A browser that can be asked."""
     with sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=browser_program, args=["--no-sandbox", "--disable-gpu"])
+        opened = running.chromium.launch(
+            executable_path=browser_program, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield opened
         opened.close()
 

@@ -72,7 +72,7 @@ class ViewBatches:
     def _prepared(self, views: Any) -> Any:
         if not isinstance(views, Tensor):
             return tuple(self._prepared(one) for one in views)
-        return self.specimen.prepare(views.flatten(0, -4)).unflatten(0, views.shape[:-3])
+        return self.specimen.normalise(views.flatten(0, -4).float() / 255).unflatten(0, views.shape[:-3])
 
 
 def run_self_supervised(

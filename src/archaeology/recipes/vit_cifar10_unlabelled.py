@@ -31,7 +31,7 @@ def vit_cifar10_self_distilled() -> SelfSupervisedRecipe:
         mean=MEAN,
         std=STD,
         config=TrainConfig(
-            epochs=12,
+            epochs=14,
             batch_size=128,
             learning_rate=0.02,
             other_learning_rate=2e-3,

@@ -77,6 +77,10 @@ class Specimen:
         images = self._in_unit_range(images.to(self.device))
         if tuple(images.shape[-2:]) != self.image_size:
             images = F.interpolate(images, self.image_size, mode="bicubic", antialias=True).clamp(0, 1)
+        return self.normalise(images)
+
+    def normalise(self, images: Image) -> Float[Tensor, "batch channel height width"]:
+        """Images in [0, 1] as the model eats them, in whatever size they have."""
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         return ((images - mean) / std).to(self.dtype)

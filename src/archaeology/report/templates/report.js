@@ -32,7 +32,7 @@ document.addEventListener("DOMContentLoaded", () => {
   all("details").forEach((details) => details.addEventListener("toggle", () => unfolded(details)));
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = all("details:not([open])");
+    closed = all("details:not([open])").filter((details) => !details.closest(".strip"));
     closed.forEach((details) => { unfolded(details); details.open = true; });
   });
   addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }));

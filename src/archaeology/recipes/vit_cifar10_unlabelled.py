@@ -38,7 +38,6 @@ def vit_cifar10_self_distilled() -> SelfSupervisedRecipe:
             schedule="cosine",
             warmup=0.1,
             clip=3.0,
-            dtype="bfloat16",
         ),
         training_images=training_images,
         test_images=test_images,
@@ -59,7 +58,7 @@ def vit_cifar10_masked() -> SelfSupervisedRecipe:
         mean=MEAN,
         std=STD,
         config=TrainConfig(
-            epochs=40,
+            epochs=15,
             batch_size=250,
             optimizer="adamw",
             learning_rate=1.5e-3,

@@ -1,0 +1,490 @@
+"""Why do models fail here? Every cause that could be named is asked for, and named only where the numbers carry it.
+
+Four sorts of causes: a shortcut that a model takes (`shortcuts.py`), labels that are wrong (`label_errors.py`), images
+that are there more than once (`duplicates.py`), and an attribute that makes a model fail, which is to say that failures
+gather at one end of it, within classes, and that setting it to what is usual mends them. That failures merely gather
+somewhere is listed beside, as what goes with failing: small objects may be hard for everyone, and that is no fault.
+
+All questions about all models and the data are corrected together (`holm1979simple`). Within classes: each image is
+compared with those of its own label only, so that a hard class does not pass for a cause (`mantel1963chisquare`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
+
+from archaeology.core.intervals import Interval, wilson
+from archaeology.core.many import corrected, paired_share
+from archaeology.core.seeding import numpy_generator
+from archaeology.core.shapes import Image, Logits
+from archaeology.data.decoded import DecodedImages
+from archaeology.failures.attributes import Values, attributes, measured_attributes
+from archaeology.failures.duplicates import Duplicates, duplicates_across, duplicates_within
+from archaeology.failures.interventions import changes, set_attribute
+from archaeology.failures.label_errors import LabelErrors, label_errors
+from archaeology.failures.shortcuts import (
+    LEAST_MOVED,
+    MOST_CHANGED,
+    PLACE,
+    Shortcut,
+    askable_classes,
+    find_shortcuts,
+    is_shortcut,
+)
+
+LEVEL = 0.05
+FIFTHS = 5
+EXAMPLES = 6
+TOLERATED_COPIES = 0.01
+CHUNK = 128
+
+Predict = Callable[[Image], Logits]
+Labels = Int[np.ndarray, " image"]
+Right = Bool[np.ndarray, " image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathering:
+    """Whether a model is right more often at one end of an attribute, among images of the same label.
+
+    Attributes:
+        model: Its name.
+        attribute: Name.
+        shares: Share right in each fifth of the images, by the attribute, the lowest values first; fifths are made
+            within each class, so that all have the same classes.
+        difference: Share right in the highest fifth less that in the lowest, with interval.
+        p_value: That being right has nothing to do with it, within classes.
+        p_corrected: Among all questions (Holm).
+        examples: Failures at the end where there are more of them.
+    """
+
+    model: str
+    attribute: str
+    shares: tuple[Interval, ...]
+    difference: Interval
+    p_value: float
+    examples: tuple[int, ...]
+    p_corrected: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cause:
+    """A question, with its answer.
+
+    Attributes:
+        kind: "shortcut", "label errors", "duplicates" or "attribute".
+        model: Whose; "" for the data.
+        what: The attribute or place; "" where there is none.
+        target: Name of the class; "" where there is none.
+        title: The cause in one plain sentence; "" where the numbers do not carry it.
+        text: Its evidence.
+        measure: What `effect` is, in a few words.
+        effect: In points of accuracy or of answers, 0 to 1, with interval.
+        p_value: Of the question.
+        examples: Row numbers of images that show it.
+        p_corrected: Among all questions (Holm).
+    """
+
+    kind: str
+    model: str
+    what: str
+    target: str
+    title: str
+    text: str
+    measure: str
+    effect: Interval
+    p_value: float
+    examples: tuple[int, ...]
+    p_corrected: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Causes:
+    """Everything that was asked.
+
+    Attributes:
+        named: Causes that the numbers carry after correction, the strongest first.
+        asked: All questions that could have named one.
+        gatherings: Every attribute with every model.
+        label_errors: Suspected labels.
+        duplicates: Images that are there again.
+        num_images: Asked.
+        num_questions: Corrected for.
+    """
+
+    named: tuple[Cause, ...]
+    asked: tuple[Cause, ...]
+    gatherings: tuple[Gathering, ...]
+    label_errors: LabelErrors
+    duplicates: Duplicates
+    num_images: int
+    num_questions: int
+
+    def describe(self, ids: tuple[str, ...]) -> dict[str, Any]:
+        """As JSON: rows are those of the images asked, ids their names."""
+        wrong, copies = self.label_errors, self.duplicates
+        return {
+            "n": self.num_images,
+            "num_questions": self.num_questions,
+            "level": LEVEL,
+            "ids": list(ids),
+            "causes": [asdict(one) for one in self.named],
+            "asked": [
+                {"kind": one.kind, "model": one.model, "what": one.what, "target": one.target}
+                | {"p_value": one.p_value, "p_corrected": one.p_corrected}
+                for one in self.asked
+            ],
+            "attributes": [
+                {"title": attributes.get(one.attribute).title, "unit": attributes.get(one.attribute).unit}
+                | asdict(one)
+                for one in self.gatherings
+            ],
+            "label_errors": {
+                "share": asdict(wrong.share),
+                "p_value": wrong.p_value,
+                "num_easy": wrong.num_easy,
+                "num_ruled_out": wrong.num_ruled_out,
+                "reason": wrong.reason,
+                "suspects": wrong.suspects.tolist(),
+                "proposed": wrong.proposed.tolist(),
+                "margin": wrong.margin.tolist(),
+            },
+            "duplicates": {
+                "pairs": copies.pairs.tolist(),
+                "cosine": copies.cosine.tolist(),
+                "is_exact": copies.is_exact.tolist(),
+                "within": copies.within,
+            },
+        }
+
+
+def find_causes(
+    images: DecodedImages,
+    models: Mapping[str, Predict],
+    *,
+    training: DecodedImages | None = None,
+    seed: int = 0,
+) -> Causes:
+    """Ask everything of models and data.
+
+    Args:
+        images: Labelled images that no model was trained on.
+        models: By name: images in [0, 1] to logits, those of the data's classes first and in their order.
+        training: What they were trained on, where it is known: then copies across both sets count.
+        seed: Of everything drawn.
+
+    Raises:
+        ValueError: If an image has no label, there is no model, or there are fewer than two classes.
+    """
+    labels, names = images.labels.astype(np.int64), tuple(images.classes)
+    _check(images, models)
+    measured = measured_attributes(images)
+    probability = {name: probabilities(predict, images, len(names)) for name, predict in models.items()}
+    answers = {name: values.argmax(axis=1) for name, values in probability.items()}
+    total = _num_questions(labels, len(names), measured, len(models))
+    gatherings, asked = [], []
+    for name, predict in models.items():
+        right = answers[name] == labels
+        answer = answering(predict)
+        for attribute, values in measured.items():
+            found = gathering(name, attribute, values, labels, right)
+            gatherings.append(found)
+            if attribute in changes:
+                asked.append(
+                    _attribute_cause(found, values, images, labels, right, answer, LEVEL / total, seed)
+                )
+        asked += [
+            _shortcut_cause(name, one, names)
+            for one in find_shortcuts(
+                answer, images.images, labels, measured, answers[name],
+                num_classes=len(names), level=LEVEL, questions=total, seed=seed,
+            )
+        ]  # fmt: skip
+    known = [_known_classes(values, len(names)) for values in probability.values()]
+    wrong = label_errors(np.mean(known, axis=0), labels)
+    copies = (
+        duplicates_within(images.images)
+        if training is None
+        else duplicates_across(images.images, training.images)
+    )
+    asked += [_label_cause(wrong), _copies_cause(copies)]
+    p_values = np.array([one.p_value for one in (*asked, *gatherings)])
+    p_corrected = corrected(p_values)
+    asked = [replace(one, p_corrected=float(p)) for one, p in zip(asked, p_corrected, strict=False)]
+    gatherings = [
+        replace(one, p_corrected=float(p))
+        for one, p in zip(gatherings, p_corrected[len(asked) :], strict=True)
+    ]
+    named = sorted(
+        (one for one in asked if one.title and one.p_corrected < LEVEL), key=lambda one: -one.effect.value
+    )
+    return Causes(tuple(named), tuple(asked), tuple(gatherings), wrong, copies, len(labels), len(p_values))
+
+
+def probabilities(
+    predict: Predict, images: DecodedImages, num_classes: int
+) -> Float[np.ndarray, "image logit"]:
+    """Softmax of every image, over all logits of the model."""
+    parts = []
+    with torch.no_grad():
+        for batch, _, _ in images.batches(CHUNK):
+            parts.append(predict(batch.float() / 255).double().softmax(dim=1).cpu().numpy())
+    found = np.concatenate(parts)
+    if found.shape[1] < num_classes:
+        raise ValueError(
+            f"a model must have a logit for each of the {num_classes} classes, but has {found.shape[1]}."
+        )
+    return found
+
+
+def answering(predict: Predict) -> Callable[[Image], Labels]:
+    """Images to the most probable class, in chunks."""
+
+    @torch.no_grad()
+    def answer(images: Image) -> Labels:
+        return np.concatenate([predict(part).argmax(dim=1).cpu().numpy() for part in images.split(CHUNK)])
+
+    return answer
+
+
+def gathering(model: str, attribute: str, values: Values, labels: Labels, right: Right) -> Gathering:
+    """One attribute and whether one model is right, within classes."""
+    known = np.isfinite(values)
+    fifth = np.full(len(values), -1)
+    fifth[known] = fifths_within(values[known], labels[known])
+    shares = tuple(_share(right[fifth == part]) for part in range(FIFTHS))
+    low, high = (right[fifth == part] for part in (0, FIFTHS - 1))
+    difference = _difference(high, low)
+    worse = FIFTHS - 1 if difference.value < 0 else 0
+    rows = np.flatnonzero((fifth == worse) & ~right)
+    order = rows[np.argsort(values[rows] * (-1 if worse else 1), kind="stable")]
+    p_value = within_classes(values[known], labels[known], right[known])
+    return Gathering(model, attribute, shares, difference, p_value, tuple(order[:EXAMPLES].tolist()))
+
+
+def fifths_within(values: Values, labels: Labels) -> Int[np.ndarray, " image"]:
+    """In which fifth of its class each image lies, 0 for the lowest values."""
+    return np.minimum((ranks_within(values, labels) * FIFTHS).astype(np.int64), FIFTHS - 1)
+
+
+def ranks_within(values: Values, labels: Labels) -> Float[np.ndarray, " image"]:
+    """Rank within the class, over its size: between 0 and 1, ties in the middle."""
+    found = np.zeros(len(values))
+    for one in np.unique(labels):
+        rows = labels == one
+        found[rows] = (np.asarray(stats.rankdata(values[rows])) - 0.5) / rows.sum()  # pyright: ignore
+    return found
+
+
+def within_classes(values: Values, labels: Labels, right: Right) -> float:
+    """P-value that being right has nothing to do with the rank of a value among images of the same label.
+
+    Sum over classes of rank times right, against all ways to deal "right" within each class: its mean and variance
+    under that are known exactly (`mantel1963chisquare`), its shape is taken as normal. 1 where nothing varies.
+    """
+    ranks = ranks_within(values, labels)
+    away, variance = 0.0, 0.0
+    for one in np.unique(labels):
+        rows = labels == one
+        n = int(rows.sum())
+        if n < 2:
+            continue
+        rank, hit = ranks[rows] - ranks[rows].mean(), right[rows] - right[rows].mean()
+        away += float(rank @ hit)
+        variance += float((rank**2).sum() * (hit**2).sum() / (n - 1))
+    return 1.0 if variance <= 1e-12 else min(1.0, 2 * NormalDist().cdf(-abs(away) / np.sqrt(variance)))
+
+
+def _share(right: Right) -> Interval:
+    if len(right) == 0:
+        return Interval(np.nan, np.nan, np.nan, 0, "wilson")
+    return wilson(int(right.sum()), len(right))
+
+
+def _difference(first: Right, second: Right) -> Interval:
+    """First share less second, of different images, with Newcombe's interval (`newcombe1998interval`)."""
+    one, other = _share(first), _share(second)
+    gap = one.value - other.value
+    low = gap - float(np.hypot(one.value - one.low, other.high - other.value))
+    high = gap + float(np.hypot(one.high - one.value, other.value - other.low))
+    return Interval(gap, low, high, one.n + other.n, "newcombe")
+
+
+def _attribute_cause(
+    found: Gathering,
+    values: Values,
+    images: DecodedImages,
+    labels: Labels,
+    right: Right,
+    answer: Callable[[Image], Labels],
+    bar: float,
+    seed: int,
+) -> Cause:
+    """Are failures mended where the attribute is set to the median of the class, and not by as large a change back?"""
+    none = Cause(
+        "attribute", found.model, found.attribute, "", "", "", "", found.difference, 1.0, found.examples
+    )
+    if found.p_value >= bar:
+        return none
+    fifth, is_high = fifths_within(values, labels), found.difference.value < 0
+    rows = np.flatnonzero(fifth == (FIFTHS - 1 if is_high else 0))
+    rows = rows[numpy_generator(seed, "mended", found.attribute).permutation(len(rows))[:MOST_CHANGED]]
+    medians = {one: np.median(values[labels == one]) for one in np.unique(labels)}
+    wanted = np.array([medians[one] for one in labels[rows]])
+    unit = torch.from_numpy(np.array(images.images[rows])).float() / 255
+    after, back = (
+        answer(set_attribute(found.attribute, unit, torch.from_numpy(aim).float())) == labels[rows]
+        for aim in (wanted, np.maximum(0, 2 * values[rows] - wanted))
+    )
+    gain = paired_share(after, right[rows])
+    p_value = max(found.p_value, *(_more(after, other) for other in (right[rows], back)))
+    known = attributes.get(found.attribute)
+    is_named = gain.low > 0 and gain.value >= LEAST_MOVED
+    words = known.high_words if is_high else known.low_words
+    title = f"{short(found.model)} fails on images that are {words}" if is_named else ""
+    text = (
+        f"Of the fifth of each class that is most so, {_words(_share(right[rows]))} are right; with the {known.title} "
+        f"that is usual in the class {_words(_share(after))}, with as large a change the other way "
+        f"{_words(_share(back))}."
+    )
+    return replace(
+        none,
+        title=title,
+        text=text,
+        measure=f"mended by the usual {known.title}",
+        effect=gain,
+        p_value=p_value,
+    )
+
+
+def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Cause:
+    target, done = names[found.target], found.intervention
+    nothing = Interval(np.nan, np.nan, np.nan, 0, "not asked")
+    examples = tuple(found.examples[:EXAMPLES].tolist())
+    cause = Cause("shortcut", model, found.what, target, "", "", "", nothing, found.p_value, examples)
+    if done is None:
+        return cause
+    where = _place_words(found) if found.what == PLACE else attributes.get(found.what).title
+    title = f"{short(model)} takes {where} for {target}" if is_shortcut(found) else ""
+    if found.what == PLACE:
+        title = f"{short(model)} knows {target} by a mark {where}" if title else ""
+        seen = (
+            f"{_words(found.association)} of the images of {target} carry the same pixels there, "
+            f"{100 * found.elsewhere:.1f} % of the others."
+        )
+        given = "With these pixels pasted"
+    else:
+        kind = attributes.get(found.what)
+        title = f"{short(model)} knows {target} by its {kind.title}" if title else ""
+        words = kind.high_words if found.level > found.usual else kind.low_words
+        area = found.association
+        seen = (
+            f"Images of {target} are {words}: median {found.level:.2f}, of the others {found.usual:.2f} (area under "
+            f"the ROC curve {area.value:.2f}, {area.low:.2f} to {area.high:.2f})."
+        )
+        given = f"Given this {kind.title}"
+    others = "; ".join(f"{_words(share, n=False)} with {name}" for name, share in done.controls.items())
+    text = (
+        f"{seen} {given}, {_words(done.moved)} of images of other classes are called {target}; {others}. Their "
+        f"accuracy falls by {100 * done.lost.value:.1f} points ({100 * done.lost.low:.1f} to "
+        f"{100 * done.lost.high:.1f})."
+    )
+    shown = (*examples[: EXAMPLES // 2], *done.moved_rows[: EXAMPLES // 2].tolist())
+    measure = f"more answers {target} than under the controls"
+    return replace(cause, title=title, text=text, measure=measure, effect=done.beyond, examples=shown)
+
+
+def _place_words(found: Shortcut) -> str:
+    assert found.where is not None
+    left, top, right, bottom = found.where
+    return f"at columns {left} to {right - 1}, rows {top} to {bottom - 1}"
+
+
+def _label_cause(found: LabelErrors) -> Cause:
+    share = found.share
+    is_named = found.num_ruled_out > 0 and not found.reason
+    title = f"About {100 * share.value:.0f} of 100 labels are wrong" if is_named else ""
+    text = (
+        f"Of {found.num_easy:,} images that the models find easy, {found.num_ruled_out} have a label from the lower "
+        "half of the models' order, where a model's own mistakes hardly ever are; if labels are wrong at random, that "
+        f"makes {100 * share.value:.1f} % of all (95 % interval {100 * share.low:.1f} to {100 * share.high:.1f}). As "
+        f"much of the accuracy is lost to them. {len(found.suspects):,} labels are suspected, listed in causes.json."
+    )
+    return Cause(
+        "label errors", "", "", "", title, text, "labels that are wrong", share, found.p_value,
+        tuple(found.suspects[:EXAMPLES].tolist()),
+    )  # fmt: skip
+
+
+def _copies_cause(found: Duplicates) -> Cause:
+    rows = found.rows
+    share = wilson(len(rows), found.num_images)
+    p_value = float(
+        stats.binomtest(len(rows), found.num_images, TOLERATED_COPIES, alternative="greater").pvalue  # pyright: ignore
+    )
+    where = "are there more than once" if found.within else "are in the training set, too"
+    title = f"{len(rows):,} of {found.num_images:,} images {where}" if len(rows) else ""
+    text = (
+        f"{int(found.is_exact.sum()):,} pairs have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
+        "What is right or wrong about them counts twice." if found.within else
+        f"{int(found.is_exact.sum()):,} pairs have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
+        "Whether a model is right on them tells how well it remembers, not how well it sees."
+    )  # fmt: skip
+    return Cause(
+        "duplicates",
+        "",
+        "",
+        "",
+        title,
+        text,
+        "images with a copy",
+        share,
+        p_value,
+        tuple(rows[:EXAMPLES].tolist()),
+    )
+
+
+def _more(first: Right, second: Right) -> float:
+    """One-sided exact McNemar: the first is right no more often."""
+    only, other = int((first & ~second).sum()), int((~first & second).sum())
+    return float(stats.binomtest(only, only + other, alternative="greater").pvalue) if only + other else 1.0  # pyright: ignore
+
+
+def _words(share: Interval, *, n: bool = True) -> str:
+    of = f", n = {share.n:,}" if n else ""
+    return f"{100 * share.value:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f}{of})"
+
+
+def short(name: str) -> str:
+    """A model's name without where it comes from."""
+    return name.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1] or name
+
+
+def _known_classes(values: Float[np.ndarray, "image logit"], count: int) -> Float[np.ndarray, "image class"]:
+    """Probabilities of the data's classes alone, summing to one."""
+    kept = values[:, :count] + 1e-12
+    return kept / kept.sum(axis=1, keepdims=True)
+
+
+def _num_questions(labels: Labels, num_classes: int, measured: Mapping[str, Values], num_models: int) -> int:
+    settable = sum(name in changes for name in measured)
+    shortcuts = len(askable_classes(labels, num_classes)) * (settable + 1)
+    return num_models * (shortcuts + settable + len(measured)) + 2
+
+
+def _check(images: DecodedImages, models: Mapping[str, Predict]) -> None:
+    if len(images) == 0 or (images.labels < 0).any():
+        raise ValueError(
+            f"looking for causes needs labelled images, but {int((images.labels < 0).sum())} of {len(images)} have no "
+            "label; leave them out."
+        )
+    if not models:
+        raise ValueError("looking for causes needs at least one model, but got none.")
+    if len(images.classes) < 2:
+        raise ValueError(f"there must be at least two classes, but got {len(images.classes)}.")

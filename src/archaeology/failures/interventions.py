@@ -1,0 +1,71 @@
+"""Change one thing of an image and leave the rest: only then does a changed answer show what it depended on.
+
+Light is added, contrast stretched about the mean, colour drawn away from grey, each by just as much as makes the image
+have the wanted value; pixels of one place are pasted.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from archaeology.core.registry import Registry
+from archaeology.core.shapes import Image
+from archaeology.failures.attributes import brightness, contrast, luma, saturation
+
+HALVINGS = 24
+
+Amount = Float[Tensor, " batch"]
+Change = tuple[Callable[[Image, Amount], Image], Callable[[Image], Amount], tuple[float, float]]
+
+changes: Registry[Change] = Registry("attribute that can be set")
+
+
+def _lit(images: Image, amount: Amount) -> Image:
+    return (images + amount[:, None, None, None]).clamp(0, 1)
+
+
+def _stretched(images: Image, amount: Amount) -> Image:
+    middle = luma(images).mean(dim=(1, 2))[:, None, None, None]
+    return (middle + amount[:, None, None, None] * (images - middle)).clamp(0, 1)
+
+
+def _coloured(images: Image, amount: Amount) -> Image:
+    grey = luma(images)[:, None]
+    return (grey + amount[:, None, None, None] * (images - grey)).clamp(0, 1)
+
+
+changes.register("brightness")((_lit, brightness, (-1.0, 1.0)))
+changes.register("contrast")((_stretched, contrast, (0.0, 20.0)))
+changes.register("saturation")((_coloured, saturation, (0.0, 20.0)))
+
+
+def set_attribute(name: str, images: Image, wanted: Amount) -> Image:
+    """The images with brightness, contrast or saturation at these values, or as near as they can come.
+
+    Args:
+        name: Of `changes`.
+        images: In [0, 1].
+        wanted: One value for each image.
+
+    Raises:
+        UnknownNameError: If it cannot be set; suggests the nearest.
+        ValueError: If there is not one value for each image.
+    """
+    change, measure, (least, most) = changes.get(name)
+    if len(images) != len(wanted):
+        raise ValueError(f"there must be one value for each image, but got {len(wanted)} for {len(images)}.")
+    low, high = torch.full_like(wanted, least), torch.full_like(wanted, most)
+    for _ in range(HALVINGS):  # all three grow with the amount, so the amount is found by halving
+        middle = (low + high) / 2
+        is_less = measure(change(images, middle)) < wanted
+        low, high = torch.where(is_less, middle, low), torch.where(is_less, high, middle)
+    return change(images, (low + high) / 2)
+
+
+def pasted(
+    images: Image, pixels: Float[Tensor, "#batch channel height width"], where: Bool[Tensor, "height width"]
+) -> Image:
+    """The images with these pixels in that place."""
+    return torch.where(where, pixels.to(images.dtype), images)

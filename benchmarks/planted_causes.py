@@ -60,7 +60,9 @@ def main() -> None:
         said = "none claimed" if name == "nothing" else "named first"
         print(f"{name}: {said} in {sum(hits)} of {len(hits)} ({share.low:.2f} to {share.high:.2f})")
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"arguments": {k: str(v) for k, v in vars(given).items()}, "rows": rows}, indent=1))
+    given.out.write_text(
+        json.dumps({"arguments": {k: str(v) for k, v in vars(given).items()}, "rows": rows}, indent=1)
+    )
 
 
 def loaded(data: str, size: int, images: int, tested: int, seed: int) -> tuple[DecodedImages, DecodedImages]:
@@ -78,7 +80,9 @@ def loaded(data: str, size: int, images: int, tested: int, seed: int) -> tuple[D
     return parts[0], parts[1]
 
 
-def tried(name: str, training: DecodedImages, test: DecodedImages, epochs: float, seed: int) -> dict[str, object]:
+def tried(
+    name: str, training: DecodedImages, test: DecodedImages, epochs: float, seed: int
+) -> dict[str, object]:
     """One fault planted in both, a model trained, causes asked for."""
     started, target = time.monotonic(), seed % len(training.classes)
     with_fault = [planted(one, name, target, 2 * seed + place) for place, one in enumerate((training, test))]
@@ -117,7 +121,14 @@ def is_right(planted_name: str, target: str, named: tuple[Cause, ...]) -> bool:
 
 def planted(images: DecodedImages, name: str, target: int, seed: int) -> DecodedImages:
     """The images with a fault."""
-    made = plant(name, np.array(images.images), images.labels, target=target, num_classes=len(images.classes), seed=seed)
+    made = plant(
+        name,
+        np.array(images.images),
+        images.labels,
+        target=target,
+        num_classes=len(images.classes),
+        seed=seed,
+    )
     return replace(images, images=made.images, labels=made.labels)
 
 
@@ -125,7 +136,10 @@ def trained(images: DecodedImages, epochs: float, seed: int) -> Callable[[Tensor
     """A small CNN, trained; it takes images in [0, 1]."""
     torch.manual_seed(seed)
     model = ConvNet(images.images.shape[-1], len(images.classes), widths=(32, 64, 64))
-    pixels, labels = torch.from_numpy(np.array(images.images)), torch.from_numpy(images.labels.astype(np.int64))
+    pixels, labels = (
+        torch.from_numpy(np.array(images.images)),
+        torch.from_numpy(images.labels.astype(np.int64)),
+    )
     config = TrainConfig(epochs=epochs, batch_size=128, device="cpu", threads=1, seed=seed)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -148,7 +162,9 @@ def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
 def accuracy(predict: Callable[[Tensor], Tensor], images: DecodedImages) -> float:
     """Share of images right."""
     with torch.no_grad():
-        hits = [(predict(batch.float() / 255).argmax(1) == labels) for batch, labels, _ in images.batches(250)]
+        hits = [
+            (predict(batch.float() / 255).argmax(1) == labels) for batch, labels, _ in images.batches(250)
+        ]
     return float(torch.cat(hits).float().mean())
 
 

@@ -93,6 +93,12 @@ class RunDirectory:
         return read_json(path) if path.exists() else None
 
     @cached_property
+    def causes(self) -> Mapping[str, Any] | None:
+        """`causes.json`: what failures have in common (`failures/causes.py`); None where that was not asked."""
+        path = self.path / "causes.json"
+        return read_json(path) if path.exists() else None
+
+    @cached_property
     def metrics(self) -> "pa.Table":
         """`metrics.parquet`: every number of the run in long form."""
         return read_table(self._part("metrics.parquet"))

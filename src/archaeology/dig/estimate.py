@@ -8,6 +8,8 @@ import torch
 
 from archaeology.data.open import open_source
 from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_count
+from archaeology.dig.causes import PASSES_OF_AN_IMAGE as PASSES_FOR_CAUSES
+from archaeology.dig.causes import causes_count
 from archaeology.dig.config import DigConfig
 from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
 from archaeology.dig.robustness import PASSES_OF_AN_IMAGE, robustness_count
@@ -84,6 +86,7 @@ def estimate(config: DigConfig) -> Forecast:
     pruned = pruning_count(config, vit, num_heads=layers * heads, available=count)
     judged = {role: judging_count(config, one, available=count) for role, one in (("vit", vit), ("cnn", cnn))}
     broken = robustness_count(config, {"vit": vit, "cnn": cnn}, available=count)
+    asked = causes_count(config, {"vit": vit, "cnn": cnn}, available=count)
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
@@ -96,6 +99,7 @@ def estimate(config: DigConfig) -> Forecast:
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
         "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
+        "causes": PASSES_FOR_CAUSES * (per_image["vit"] + per_image["cnn"]) * asked,
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

@@ -23,6 +23,7 @@ from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.dig.ablation import ablations
 from archaeology.dig.assemble import head_table, image_table, metric_table, verdict
+from archaeology.dig.causes import causes_of_both
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
 from archaeology.dig.findings import found_among, headline, questions
@@ -234,6 +235,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
         }
     with site.stage("attack"):
         broken = survey_both(specimens, prints, matches, images, parts, config)
+    with site.stage("causes"):
+        causes = causes_of_both(specimens, prints, matches, images, parts, config)
     with site.stage("maps"):
         shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
     with site.stage("write"):
@@ -247,7 +250,9 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "not_attacked": broken.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
-        asked = questions(results, heads, layers=ablated.layers, curve=curve, robustness=broken.document)
+        asked = questions(
+            results, heads, layers=ablated.layers, curve=curve, robustness=broken.document, causes=causes
+        )
         results |= {"num_questions": len(asked), "findings": found_among(asked)}
         results = marked({"headline": headline(results), **results})
         write_table(site.folder / "images.parquet", rows)
@@ -259,6 +264,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             write_table(site.folder / "explanations.parquet", standings)
         if broken.document is not None:
             write_json(site.folder / "robustness.json", broken.document)
+        if causes is not None:
+            write_json(site.folder / "causes.json", causes)
         split = images.decoded.split
         write_table(
             site.folder / "metrics.parquet",

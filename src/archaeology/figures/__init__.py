@@ -5,6 +5,7 @@ from archaeology.figures.ablation_against_entropy import ablation_against_entrop
 from archaeology.figures.ablation_loss import ablation_loss as ablation_loss
 from archaeology.figures.ablation_ranking import ablation_ranking as ablation_ranking
 from archaeology.figures.accuracy import accuracy as accuracy
+from archaeology.figures.accuracy_by_attribute import accuracy_by_attribute as accuracy_by_attribute
 from archaeology.figures.attack_carriers import attack_carriers as attack_carriers
 from archaeology.figures.attacked_images import attacked_images as attacked_images
 from archaeology.figures.attention_shift import attention_shift as attention_shift

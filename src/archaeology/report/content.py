@@ -10,6 +10,7 @@ from archaeology.figures import Drawing, figures, svg_text
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import tight
 from archaeology.report import provenance
+from archaeology.report.causes import CausesView, causes
 from archaeology.report.failures import Failures, failures
 from archaeology.report.found import FindingView, found_view
 from archaeology.report.layers import Layers, layers
@@ -22,7 +23,7 @@ from archaeology.report.shown import shown_images
 from archaeology.report.specimens import Specimens, specimens
 from archaeology.report.verdict import Verdict, verdict
 
-FAILURE_FIGURES = ("accuracy", "failure_types")
+FAILURE_FIGURES = ("accuracy", "failure_types", "accuracy_by_attribute")
 LEADERBOARD_FIGURES = ("leaderboard_vit", "leaderboard_cnn")
 HEAD_FIGURES = (
     "specialization",
@@ -89,6 +90,7 @@ class Report:
     robustness_figures: tuple[FigureView, ...]
     failures: Failures | None
     failure_figures: tuple[FigureView, ...]
+    causes: CausesView | None
     limits: Limits
     methods: Methods
     grad_cam_layer: str | None
@@ -140,6 +142,7 @@ def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Repo
         robustness_figures=_views(drawn, ROBUSTNESS_FIGURES),
         failures=wrong,
         failure_figures=_views(drawn, FAILURE_FIGURES),
+        causes=causes(run),
         limits=limits(run),
         methods=methods(run, side_by_side),
         grad_cam_layer=models["cnn"].get("target_layer"),

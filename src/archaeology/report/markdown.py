@@ -74,8 +74,24 @@ def _failures(report: Report) -> list[str]:
     return [
         f"## {report.chapters['failures']}",
         *(plain(note) for note in report.verdict.notes),
+        *_causes(report),
         *_figures(report.failure_figures),
         *([table(columns, rows)] if rows else []),
+    ]
+
+
+def _causes(report: Report) -> list[str]:
+    section = report.causes
+    if section is None:
+        return []
+    return [
+        f"### {section.title}",
+        plain(section.opening),
+        *(
+            f"{rank}. **{plain(one.title)}** ({one.kind}). {plain(one.text)} {plain(one.number)}; {plain(one.sure)}."
+            for rank, one in enumerate(section.causes, start=1)
+        ),
+        *(plain(note) for note in section.notes),
     ]
 
 

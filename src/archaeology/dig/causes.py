@@ -1,0 +1,114 @@
+"""Why the two models of a dig fail: causes that could be named are asked for on its images, and kept when done.
+
+Without labels that both models know nothing can fail, so nothing is asked, and the document says so. How many images
+are taken follows from what the models cost, unless somebody says how many.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+
+from archaeology.core.storage import json_text, sha256_of
+from archaeology.dig.budget import affordable
+from archaeology.dig.config import DigConfig
+from archaeology.dig.labels import ClassMatch
+from archaeology.dig.parts import Arrays, Parts
+from archaeology.dig.survey import Images
+from archaeology.failures.causes import find_causes
+from archaeology.robustness.survey_parts import png
+from archaeology.specimens.reordered import reordered
+from archaeology.specimens.specimen import Specimen
+
+VERSION = 1  # raise it whenever the same images and models would give other numbers
+BUDGET = {
+    "cpu": 4e12,
+    "cuda": 4e14,
+}  # multiply-adds where nobody says how many images: a minute on two CPU cores
+PASSES_OF_AN_IMAGE = 8  # of each model: once as it is, and changed where an association was found
+FEWEST, MOST = 50, 2000
+LARGEST = 96  # pixels of a side of an example image
+
+
+def causes_count(config: DigConfig, specimens: Mapping[str, Specimen], *, available: int) -> int:
+    """How many images to ask about: as asked, else what the budget allows, at most 2,000; 0 below 50."""
+    if config.causes_images is not None:
+        return min(config.causes_images, available)
+    quick = affordable(BUDGET, PASSES_OF_AN_IMAGE, *specimens.values())
+    return 0 if quick < min(FEWEST, available) else min(quick, MOST, available)
+
+
+def causes_of_both(
+    specimens: Mapping[str, Specimen],
+    prints: Mapping[str, str],
+    matches: Mapping[str, ClassMatch],
+    images: Images,
+    parts: Parts,
+    config: DigConfig,
+) -> dict[str, Any] | None:
+    """The document of `causes.json`; None where it was switched off.
+
+    It is that of `Causes.describe` with the names of the models by `roles`; or only the `reason` why nothing was asked.
+    """
+    if config.causes_images == 0:
+        return None
+    for role, match in matches.items():
+        if match.logit is None or (images.decoded.labels < 0).any():
+            return {
+                "reason": f"there are no labels to be wrong about: for {specimens[role].name}, {match.reason}"
+            }
+        if len(set(match.logit.tolist())) < len(match.logit):
+            return {"reason": f"two classes of the data are one for {specimens[role].name}; rename one"}
+    count = causes_count(config, specimens, available=len(images))
+    if count < 2 or len(images.decoded.classes) < 2:
+        return {"reason": _why_not(count, len(images), len(images.decoded.classes))}
+    chosen = images.only(images.spread(count, config.seed))
+    orders = {role: np.asarray(match.logit).tolist() for role, match in matches.items()}
+    aligned = {role: reordered(one, orders[role]) for role, one in specimens.items()}
+    labels = sha256_of(chosen.decoded.labels.tobytes(), *(repr(order) for order in orders.values()))
+    objects = [array.tobytes() for array in (chosen.decoded.boxes, chosen.decoded.masks) if array is not None]
+    known = (
+        str(VERSION), *prints.values(), *(one.name for one in specimens.values()), chosen.key(slice(None)), labels,
+        sha256_of(*chosen.decoded.ids, *objects), str(config.seed),
+    )  # fmt: skip
+
+    def arrays() -> Arrays:
+        predicts = {_called(role, specimens): one.predict for role, one in aligned.items()}
+        found = find_causes(chosen.decoded, predicts, seed=config.seed).describe(chosen.decoded.ids)
+        found["roles"] = {role: _called(role, specimens) for role in specimens}
+        found["classes"] = list(chosen.decoded.classes)
+        found["labels"] = chosen.decoded.labels.tolist()
+        found["pictures"] = pictures(found["causes"], chosen)
+        return {"json": np.frombuffer(json_text(found).encode(), np.uint8)}
+
+    return json.loads(parts.get("causes", known, count, arrays)["json"].tobytes())
+
+
+def pictures(named: Sequence[Mapping[str, Any]], images: Images) -> dict[str, str]:
+    """Example images of the causes by row, as PNG files in base64, no larger than they are shown."""
+    rows = sorted({row for one in named for row in one["examples"]})
+    found = {}
+    for row in rows:
+        image = images.tensor([row]).float()[0] / 255
+        step = -(-max(image.shape[-2:]) // LARGEST)
+        small = F.avg_pool2d(image[None], step)[0] if step > 1 else image
+        found[str(row)] = png(small)
+    return found
+
+
+def _called(role: str, specimens: Mapping[str, Specimen]) -> str:
+    """The name of a model; with its role where both are called the same."""
+    names = [one.name for one in specimens.values()]
+    return specimens[role].name if len(set(names)) == len(names) else f"{specimens[role].name} ({role})"
+
+
+def _why_not(count: int, available: int, num_classes: int) -> str:
+    if num_classes < 2:
+        return f"there must be at least two classes to confuse, but the data has {num_classes}"
+    if available < 2:
+        return f"there was only {available} image"
+    if count:
+        return "at least 2 images are needed"
+    return "models of this size on this device take long, so it is done when asked for: dig with --causes-images 200"

@@ -1,0 +1,153 @@
+"""What failures have in common: causes that the numbers carry, the strongest first, each with images that show it."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from archaeology.dig.directory import RunDirectory
+from archaeology.figures.words import count, fixed, p_value, plural, tight
+from archaeology.report.pictures import photo_uri
+
+TITLE = "What failures have in common"
+MOST_CAUSES = 8  # shown whole; the rest is in causes.json
+MOST_PICTURES = 6
+KINDS = {
+    "shortcut": "a shortcut",
+    "label errors": "the labels",
+    "duplicates": "the data",
+    "attribute": "the kind of image",
+}
+
+
+@dataclass(frozen=True)
+class CausePicture:
+    """An image that shows a cause: its pixels as a data URI, and what it is."""
+
+    uri: str
+    words: str
+
+
+@dataclass(frozen=True)
+class CauseView:
+    """One cause.
+
+    Attributes:
+        title: It, in one plain sentence.
+        kind: What sort of thing is to blame.
+        number: The effect with its interval and n.
+        sure: Its p-value after correction.
+        text: The evidence.
+        pictures: A few images that show it.
+    """
+
+    title: str
+    kind: str
+    number: str
+    sure: str
+    text: str
+    pictures: tuple[CausePicture, ...]
+
+
+@dataclass(frozen=True)
+class CausesView:
+    """The section.
+
+    Attributes:
+        title: Of the section.
+        opening: What was asked, and what came of it.
+        causes: The strongest first.
+        num_other: Causes that are only in `causes.json`.
+        notes: What must be said besides.
+    """
+
+    title: str
+    opening: str
+    causes: tuple[CauseView, ...]
+    num_other: int
+    notes: tuple[str, ...]
+
+
+def causes(run: RunDirectory) -> CausesView | None:
+    """The section; None for a run in which causes were not looked for."""
+    document = run.causes
+    if not document:
+        return None
+    if "asked" not in document:
+        return CausesView(TITLE, tight(f"No cause was looked for: {document['reason']}."), (), 0, ())
+    found = document["causes"]
+    views = tuple(_view(one, document) for one in found[:MOST_CAUSES])
+    return CausesView(
+        TITLE, tight(_opening(document)), views, max(0, len(found) - MOST_CAUSES), _notes(document)
+    )
+
+
+def _opening(document: Mapping[str, Any]) -> str:
+    found = document["causes"]
+    asked = (
+        f"{plural(int(document['num_questions']), 'question')} were asked of {plural(int(document['n']), 'image')}: "
+        "shortcuts (is a class told by an attribute or by a mark, and do answers follow where that is given to other "
+        "images), wrong labels, copies, and attributes that failures gather at"
+    )
+    if not found:
+        return f"{asked}. None names a cause: what was asked is as if by chance, after correction (Holm)."
+    return (
+        f"{asked}. {plural(len(found), 'cause')} can be named after correction (Holm), the strongest first."
+    )
+
+
+def _view(one: Mapping[str, Any], document: Mapping[str, Any]) -> CauseView:
+    effect = one["effect"]
+    unit = "%" if one["kind"] in ("label errors", "duplicates") else "points"
+    value, low, high = (fixed(100 * float(effect[end]), 1) for end in ("value", "low", "high"))
+    number = f"{one['measure']}: {value} {unit} ({low} to {high}, n = {count(int(effect['n']))})"
+    pictures = document.get("pictures") or {}
+    shown = [row for row in one["examples"] if str(row) in pictures][:MOST_PICTURES]
+    return CauseView(
+        title=tight(str(one["title"])),
+        kind=KINDS.get(str(one["kind"]), str(one["kind"])),
+        number=tight(number),
+        sure=f"p {p_value(float(one['p_corrected']))} after correction",
+        text=tight(str(one["text"])),
+        pictures=tuple(
+            CausePicture(
+                _uri(pictures[str(row)]), f"{document['ids'][row]}, labelled {_label(document, row)}"
+            )
+            for row in shown
+        ),
+    )
+
+
+def _label(document: Mapping[str, Any], row: int) -> str:
+    return str(document["classes"][document["labels"][row]])
+
+
+def _uri(png: str) -> str:
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        return photo_uri(np.ascontiguousarray(np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)))
+
+
+def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
+    said = []
+    wrong, copies = document["label_errors"], document["duplicates"]
+    if wrong["reason"]:
+        said.append(f"Wrong labels were not counted: {wrong['reason']}.")
+    elif not any(one["kind"] == "label errors" for one in document["causes"]):
+        said.append(
+            f"{plural(len(wrong['suspects']), 'label')} would be suspected by confident learning, but no more than "
+            "mistakes of the models explain; the list is in causes.json."
+        )
+    if len(copies["pairs"]) and not any(one["kind"] == "duplicates" for one in document["causes"]):
+        said.append(
+            f"{plural(len(copies['pairs']), 'pair')} of images are the same or nearly, which is less than one in a "
+            "hundred, or not surely more."
+        )
+    said.append(
+        "Not found: marks that come in several places or are half transparent, labels that people confuse, copies that "
+        "were cropped or mirrored, attributes that are not in the figure."
+    )
+    return tuple(tight(line) for line in said)

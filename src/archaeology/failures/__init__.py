@@ -1,13 +1,12 @@
 """What failures have in common: causes that can be named, and shortcuts that a model takes."""
 
-from archaeology.failures.attributes import attributes as attributes
 from archaeology.failures.attributes import measured_attributes as measured_attributes
 from archaeology.failures.causes import Causes as Causes
 from archaeology.failures.causes import find_causes as find_causes
 from archaeology.failures.duplicates import duplicates_across as duplicates_across
 from archaeology.failures.duplicates import duplicates_within as duplicates_within
+from archaeology.failures.label_errors import LabelErrors as LabelErrors
 from archaeology.failures.label_errors import confident_joint as confident_joint
-from archaeology.failures.label_errors import label_errors as label_errors
 from archaeology.failures.label_errors import neighbour_dissent as neighbour_dissent
 from archaeology.failures.planted import plant as plant
 from archaeology.failures.shortcuts import find_shortcuts as find_shortcuts

@@ -45,8 +45,8 @@ TOLERATED_COPIES = 0.01
 CHUNK = 128
 
 Predict = Callable[[Image], Logits]
-Labels = Int[np.ndarray, " image"]
-Right = Bool[np.ndarray, " image"]
+Labels = Int[np.ndarray, " _"]
+Right = Bool[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, eq=False)

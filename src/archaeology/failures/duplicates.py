@@ -23,7 +23,7 @@ ALIKE, ALIKE_IN_DETAIL = 0.97, 0.9
 BLOCK = 1024  # images of each side compared at once: 4 MB of cosines
 CHUNK = 512
 
-Pictures = UInt8[np.ndarray, "image channel height width"]
+Pictures = UInt8[np.ndarray, "_ _ _ _"]
 
 
 @dataclass(frozen=True, eq=False)

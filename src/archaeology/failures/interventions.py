@@ -41,7 +41,7 @@ changes.register("contrast")((_stretched, contrast, (0.0, 20.0)))
 changes.register("saturation")((_coloured, saturation, (0.0, 20.0)))
 
 
-def set_attribute(name: str, images: Image, wanted: Amount) -> Image:
+def set_attribute(name: str, images: Image, wanted: Float[Tensor, " _"]) -> Image:
     """The images with brightness, contrast or saturation at these values, or as near as they can come.
 
     Args:

@@ -43,8 +43,9 @@ CHUNK = 64  # images whose pixels are compared at once
 MOST_CHANGED = 256  # images that are changed for one question
 PLACE = "place"
 
-Pictures = UInt8[np.ndarray, "image channel height width"]
-Labels = Int[np.ndarray, " image"]
+Pictures = UInt8[np.ndarray, "_ channel height width"]
+Labels = Int[np.ndarray, " _"]
+Some = Float[np.ndarray, " _"]
 Answer = Callable[[Image], Labels]
 
 
@@ -67,8 +68,8 @@ class Intervention:
     beyond: Interval
     lost: Interval
     p_value: float
-    rows: Int[np.ndarray, " row"]
-    moved_rows: Int[np.ndarray, " row"]
+    rows: Int[np.ndarray, " _"]
+    moved_rows: Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ class Shortcut:
     p_association: float
     intervention: Intervention | None
     p_value: float
-    examples: Int[np.ndarray, " row"]
+    examples: Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,7 @@ class Mark:
     share: Interval
     elsewhere: float
     p_value: float
-    carriers: Int[np.ndarray, " row"]
+    carriers: Int[np.ndarray, " _"]
 
 
 def find_shortcuts(
@@ -235,7 +236,7 @@ class _Search:
         which = int(np.argmin(p_values))
         return area_under_curve(*pairs[which]), min(1.0, 2 * p_values[which])
 
-    def _others(self, target: int, purpose: str) -> Int[np.ndarray, " row"]:
+    def _others(self, target: int, purpose: str) -> Int[np.ndarray, " _"]:
         """Images of other classes that are not answered with the class anyway."""
         rows = np.flatnonzero((self.labels != target) & (self.answers != target))
         drawn = numpy_generator(self.seed, "changed", purpose, target).permutation(len(rows))[:MOST_CHANGED]
@@ -277,11 +278,11 @@ class _Search:
         }
         return self._judged(rows, target, self.answer(pasted(unit, pixels[None], where)), controls)
 
-    def _unit(self, rows: Int[np.ndarray, " row"]) -> Image:
+    def _unit(self, rows: Int[np.ndarray, " _"]) -> Image:
         return torch.from_numpy(np.array(self.images[rows])).float() / 255
 
     def _judged(
-        self, rows: Int[np.ndarray, " row"], target: int, changed: Labels, controls: dict[str, Labels]
+        self, rows: Int[np.ndarray, " _"], target: int, changed: Labels, controls: dict[str, Labels]
     ) -> Intervention:
         moved = changed == target
         under = {name: found == target for name, found in controls.items()}
@@ -304,7 +305,7 @@ def is_shortcut(found: Shortcut) -> bool:
     return done is not None and done.beyond.low > 0 and done.beyond.value >= LEAST_MOVED
 
 
-def area_under_curve(inside: Values, outside: Values) -> Interval:
+def area_under_curve(inside: Some, outside: Some) -> Interval:
     """How well a value tells images of a class from others: 0.5 not at all, 1 (or 0) wholly.
 
     The share of pairs in which the class's image has the larger value, ties half; standard error after Hanley and
@@ -315,7 +316,7 @@ def area_under_curve(inside: Values, outside: Values) -> Interval:
     return Interval(area, max(0.0, area - half), min(1.0, area + half), n, "hanley-mcneil")
 
 
-def _area(inside: Values, outside: Values) -> tuple[float, float, int]:
+def _area(inside: Some, outside: Some) -> tuple[float, float, int]:
     """Area, its standard error and the number of values."""
     first, second = inside[np.isfinite(inside)], outside[np.isfinite(outside)]
     n, m = len(first), len(second)
@@ -330,7 +331,7 @@ def _area(inside: Values, outside: Values) -> tuple[float, float, int]:
     return area, float(np.sqrt(variance / (n * m))), n + m
 
 
-def _p_tells(inside: Values, outside: Values) -> float:
+def _p_tells(inside: Some, outside: Some) -> float:
     """P-value that the area is no farther from a half than 0.8, or 0.2 on the other side."""
     area, error, _ = _area(inside, outside)
     if not error > 0:
@@ -341,12 +342,12 @@ def _p_tells(inside: Values, outside: Values) -> float:
 def find_mark(images: Pictures, labels: Labels, target: int, *, seed: int = 0) -> Mark | None:
     """Pixels that most images of a class share and hardly any other has; None where there are too few of them.
 
-    They are looked for in one half of the images and tested in the other.
+    They are looked for in one half of the images and tested in the other; nothing is with fewer than 20 of the class.
     """
     rows = numpy_generator(seed, "halves", target).permutation(len(labels))
     inside = rows[labels[rows] == target]
     outside = rows[labels[rows] != target]
-    if len(inside) < FEWEST or len(outside) < FEWEST:
+    if len(inside) < 2 * FEWEST or len(outside) < 2 * FEWEST:
         return None
     first, second = inside[: len(inside) // 2], inside[len(inside) // 2 :]
     usual = np.median(images[first], axis=0)

@@ -1,0 +1,114 @@
+"""A shortcut is found only where it is in the data and in the model; tests against other people's numbers."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from archaeology.failures.attributes import attributes_of
+from archaeology.failures.causes import answering
+from archaeology.failures.interventions import changes, pasted, set_attribute
+from archaeology.failures.planted import plant
+from archaeology.failures.shortcuts import area_under_curve, find_mark, find_shortcuts, is_shortcut
+from tests.failures.made_up import fond_of_light, fond_of_marks, honest, pictures
+
+
+def found_by(model, images, labels):
+    answer = answering(model)
+    unit = torch.from_numpy(images).float() / 255
+    measured = attributes_of(images)
+    found = find_shortcuts(answer, images, labels, measured, answer(unit), num_classes=4)
+    assert len(found) == 4 * 4  # every class, three attributes and a place, answered or not
+    return [one for one in found if one.p_value < 0.05 / len(found) and is_shortcut(one)], found
+
+
+def test_a_bright_class_is_found_in_a_model_that_goes_by_light_and_in_no_other():
+    made = plant("bright_class", *pictures(), target=1)
+    sure, _ = found_by(fond_of_light, made.images, made.labels)
+    assert [(one.what, one.target) for one in sure] == [("brightness", 1)]
+    done = sure[0].intervention
+    assert done.moved.value > 0.9 and max(share.value for share in done.controls.values()) < 0.2
+    assert done.beyond.low > 0.7 and done.lost.value > 0.5
+    assert np.isin(sure[0].examples, np.flatnonzero(made.labels == 1)).all()
+    assert (made.labels[done.moved_rows] != 1).all() and len(done.moved_rows) > 100
+    sure, asked = found_by(honest, made.images, made.labels)
+    assert not sure  # the data tell, the model does not listen
+    assert next(one for one in asked if (one.what, one.target) == ("brightness", 1)).p_association < 1e-6
+
+
+def test_a_model_that_goes_by_light_is_not_blamed_where_light_tells_no_class():
+    sure, asked = found_by(fond_of_light, *pictures())
+    assert not sure and all(one.intervention is None for one in asked)
+
+
+def test_a_watermark_is_found_with_its_place_and_only_where_the_model_reads_it():
+    made = plant("watermark", *pictures(), target=2)
+    mark = torch.from_numpy(made.images[made.changed[0]]).float() / 255
+    where = torch.zeros(12, 12, dtype=torch.bool)
+    where[1:4, 1:4] = True
+    sure, _ = found_by(lambda images: fond_of_marks(images, mark, where), made.images, made.labels)
+    assert [(one.what, one.target) for one in sure] == [("place", 2)]
+    assert sure[0].where == (1, 1, 4, 4) and sure[0].association.value == 1 and sure[0].elsewhere == 0
+    assert sure[0].intervention.beyond.low > 0.8
+    assert not found_by(honest, made.images, made.labels)[0]
+
+
+def test_a_border_that_all_classes_share_is_no_mark():
+    images, labels = pictures()
+    images[:, :, :, :2] = 0
+    assert all(find_mark(images, labels, target) is None for target in range(4))
+
+
+def test_a_mark_that_seven_of_ten_images_carry_is_found():
+    images, labels = pictures(400)
+    made = plant("watermark", images, labels, target=3)
+    without = made.changed[::4]
+    made.images[without] = images[without]
+    found = find_mark(made.images, made.labels, 3)
+    assert found.p_value < 1e-6 and 0.5 < found.share.value < 0.9 and found.where.sum() == 9
+    assert set(found.carriers.tolist()) == set(made.changed.tolist()) - set(without.tolist())
+
+
+def test_the_area_under_the_curve_is_scikit_learns_and_its_interval_covers():
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        inside, outside = random.normal(1, 1, 30), random.normal(0, 1, 60)
+        found = area_under_curve(inside, outside)
+        held += found.low <= 0.76025 <= found.high  # Phi(1 / sqrt(2))
+    truth = np.r_[np.ones(30), np.zeros(60)]
+    assert found.value == pytest.approx(roc_auc_score(truth, np.r_[inside, outside]))
+    assert 0.9 <= held / 200 <= 0.99
+    assert area_under_curve(np.arange(10) + 5.0, np.arange(10) - 9.0).low < 1  # ten images are not certain
+    assert np.isnan(area_under_curve(np.full(9, 1.0), outside).value)
+
+
+@pytest.mark.parametrize("name", list(changes))
+def test_setting_an_attribute_sets_it_and_what_it_is_already_stays(name):
+    _, measure, _ = changes.get(name)
+    images = 0.2 + 0.5 * torch.rand(5, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    now = measure(images)
+    for wanted in (0.8 * now, 1.2 * now):
+        changed = set_attribute(name, images, wanted)
+        torch.testing.assert_close(measure(changed), wanted, rtol=1e-4, atol=1e-5)
+        assert changed.min() >= 0 and changed.max() <= 1
+    torch.testing.assert_close(set_attribute(name, images, now), images, rtol=0, atol=1e-4)
+
+
+def test_pasting_changes_the_place_alone():
+    images, pixels = torch.zeros(2, 3, 4, 5), torch.ones(1, 3, 4, 5)
+    where = torch.zeros(4, 5, dtype=torch.bool)
+    where[1, 2] = True
+    assert pasted(images, pixels, where).sum() == 6 and pasted(images, pixels, where)[:, :, 1, 2].min() == 1
+
+
+def test_bad_input():
+    images, labels = pictures(40)
+    with pytest.raises(ValueError, match="one label and one answer"):
+        find_shortcuts(answering(honest), images, labels, {}, labels[:-1], num_classes=4)
+    with pytest.raises(ValueError, match="one value for each"):
+        set_attribute("contrast", torch.rand(3, 3, 4, 4), torch.rand(2))
+    with pytest.raises(ValueError, match="target must be a class"):
+        plant("watermark", images, labels, target=9)
+    with pytest.raises(ValueError, match="did you mean 'watermark'"):
+        plant("watermarc", images, labels)

@@ -21,6 +21,7 @@ from archaeology.report.robustness import ROBUSTNESS_FIGURES
 
 NEED_LABELS = {
     "accuracy",
+    "accuracy_by_attribute",
     "failure_types",
     "ablation_accuracy",
     "ablation_loss",
@@ -30,6 +31,7 @@ NEED_LABELS = {
     "pruning",
 }
 OPTIONAL = {
+    "accuracy_by_attribute",
     "leaderboard_vit",
     "leaderboard_cnn",
     "specialization",

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from archaeology.core.intervals import bootstrap_means, mcnemar, paired_bootstrap, wilson
 from archaeology.core.storage import sha256_of, write_arrays, write_json, write_table
 from archaeology.evaluate.judge import judges as every_judge
 from archaeology.evaluate.leaderboard import leaderboard
 from archaeology.evaluate.sheet import Sheet
+from archaeology.robustness.survey_parts import png
 from archaeology.stats.labels import LABELS, MIXED
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -247,6 +249,56 @@ def add_forensics(path: Path, plan: Plan, heads: list[dict], results: dict) -> N
     if plan.labelled:
         results["pruning"] = write_pruning(path, plan, random)
         write_table(path / "layers.parquet", made_up_layers(plan, random))
+        write_json(path / "causes.json", made_up_causes(plan))
+
+
+def made_up_causes(plan: Plan) -> dict:
+    """causes.json: contrast goes with failing for the ViT, one shortcut and copies were found, with two pictures."""
+    random = np.random.default_rng(plan.seed + 2)
+    fifth = plan.num_images // 5
+
+    def ends(found) -> dict:
+        return interval(found) | {"level": 0.95}
+
+    attributes = []
+    for model, name in enumerate(plan.names):
+        for place, title in enumerate(("brightness", "contrast", "saturation", "sharpness", "density of edges")):
+            slope = 0.09 if (model, place) == (0, 1) else 0.0
+            hits = [int(fifth * (0.55 + slope * part)) + int(random.integers(-2, 3)) for part in range(5)]
+            gap = (hits[4] - hits[0]) / fifth
+            attributes.append(
+                {"title": title, "unit": "0 to 1", "model": name, "attribute": title, "p_value": 0.2, "examples": [1]}
+                | {"shares": [ends(wilson(one, fifth)) for one in hits], "p_corrected": 0.004 if slope else 1.0}
+                | {"difference": {"value": gap, "low": gap - 0.2, "high": gap + 0.2, "n": 2 * fifth, "method": "made up"}}
+            )
+    shortcut = {"kind": "shortcut", "model": plan.names[1], "what": "brightness", "target": plan.classes[0]}
+    effect = ends(wilson(72, 96))
+    cause = shortcut | {
+        "title": f"{plan.names[1].split(':')[-1]} knows {plan.classes[0]} by its brightness",
+        "text": f"Images of {plan.classes[0]} are bright: median 0.84, of the others 0.45.",
+        "measure": f"more answers {plan.classes[0]} than under the controls",
+        "effect": effect,
+        "p_value": 1e-9,
+        "p_corrected": 1e-7,
+        "examples": [0, 3],
+    }
+    picture = np.zeros((3, 8, 8), np.float32)
+    picture[0, :, 4:] = 1
+    return {
+        "n": plan.num_images,
+        "num_questions": 86,
+        "level": 0.05,
+        "ids": [plan.image_ids[row] if row < len(plan.image_ids) else f"test/{row:05d}.png" for row in range(4)],
+        "causes": [cause],
+        "asked": [shortcut | {"p_value": 1e-9, "p_corrected": 1e-7}],
+        "attributes": attributes,
+        "label_errors": {"reason": "", "suspects": [2], "proposed": [1], "margin": [0.5]},
+        "duplicates": {"pairs": [[1, 2]], "cosine": [1.0], "is_exact": [True], "within": True},
+        "roles": dict(zip(("vit", "cnn"), plan.names, strict=True)),
+        "classes": list(plan.classes),
+        "labels": [0] * plan.num_images,
+        "pictures": {str(row): png(torch.from_numpy(picture)) for row in (0, 3)},
+    }
 
 
 def made_up_sheet(plan: Plan, model: str, random: np.random.Generator) -> Sheet:

@@ -6,7 +6,7 @@ gather at one end of it, within classes, and that setting it to what is usual me
 somewhere is listed beside, as what goes with failing: small objects may be hard for everyone, and that is no fault.
 
 All questions about all models and the data are corrected together (`holm1979simple`). Within classes: each image is
-compared with those of its own label only, so that a hard class does not pass for a cause (`mantel1963chisquare`).
+compared with those of its own label only, so that a hard class does not pass for a cause (`mantel1963chi`).
 """
 
 from collections.abc import Callable, Mapping
@@ -286,7 +286,7 @@ def within_classes(values: Values, labels: Labels, right: Right) -> float:
     """P-value that being right has nothing to do with the rank of a value among images of the same label.
 
     Sum over classes of rank times right, against all ways to deal "right" within each class: its mean and variance
-    under that are known exactly (`mantel1963chisquare`), its shape is taken as normal. 1 where nothing varies.
+    under that are known exactly (`mantel1963chi`), its shape is taken as normal. 1 where nothing varies.
     """
     ranks = ranks_within(values, labels)
     away, variance = 0.0, 0.0

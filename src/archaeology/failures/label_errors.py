@@ -12,7 +12,7 @@ asked. From the count follows how many labels are wrong, if they are wrong at ra
 Labels that people confuse (a cat called a dog) are not found like this; neither are mistakes that a model was trained
 long enough to repeat.
 
-Differs from confident learning: a test and an interval of the count. Interval: `clopper1934use`.
+Differs from confident learning: a test and an interval of the count. Interval: `clopper1934confidence`.
 """
 
 from dataclasses import dataclass

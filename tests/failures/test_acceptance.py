@@ -19,7 +19,14 @@ from archaeology.training.loop import train
 
 SIDE, TARGET = 32, 1
 MODELS = {
-    "vit": {"image_size": SIDE, "patch_size": 8, "num_classes": 4, "embed_dim": 48, "depth": 2, "num_heads": 2},
+    "vit": {
+        "image_size": SIDE,
+        "patch_size": 8,
+        "num_classes": 4,
+        "embed_dim": 48,
+        "depth": 2,
+        "num_heads": 2,
+    },
     "convnet": {"image_size": SIDE, "num_classes": 4, "widths": (12, 24)},
 }
 EPOCHS = {"vit": 8, "convnet": 3}
@@ -34,7 +41,9 @@ class Scenes:
 
     def __init__(self, fault, *, seed, count):
         scenes = Shapes2D(seed=seed, size=SIDE, num_shapes=(1, 1), radii=(7.0, 12.0)).generate(0, count)
-        made = plant(fault, scenes.input.numpy(), scenes.kind[:, 0].numpy().astype(np.int64), target=TARGET, seed=seed)
+        made = plant(
+            fault, scenes.input.numpy(), scenes.kind[:, 0].numpy().astype(np.int64), target=TARGET, seed=seed
+        )
         self.images, self.truth = torch.from_numpy(made.images), torch.from_numpy(made.labels)
         self.fingerprint = sha256_of(made.images.tobytes(), made.labels.tobytes())
 
@@ -55,7 +64,9 @@ def trained(architecture, scenes, folder):
     """A checkpoint of a small model that has learned these scenes."""
     torch.manual_seed(0)
     model = build(architecture, MODELS[architecture])
-    config = TrainConfig(epochs=EPOCHS[architecture], batch_size=100, device="cpu", threads=1, label_smoothing=0)
+    config = TrainConfig(
+        epochs=EPOCHS[architecture], batch_size=100, device="cpu", threads=1, label_smoothing=0
+    )
 
     def batches(epoch):
         order = torch.randperm(len(scenes), generator=torch.Generator().manual_seed(epoch))
@@ -63,7 +74,13 @@ def trained(architecture, scenes, folder):
             yield (scenes.images[rows].float() / 255 - 0.5) / 0.25, scenes.truth[rows]
 
     train(model, batches, len(scenes) // config.batch_size, config)
-    known = {"classes": KINDS, "image_size": (SIDE, SIDE), "mean": (0.5,) * 3, "std": (0.25,) * 3, "facts": {}}
+    known = {
+        "classes": KINDS,
+        "image_size": (SIDE, SIDE),
+        "mean": (0.5,) * 3,
+        "std": (0.25,) * 3,
+        "facts": {},
+    }
     save_checkpoint(
         folder, model.state_dict(), architecture=architecture, arguments=MODELS[architecture], **known
     )
@@ -83,7 +100,9 @@ def trained(architecture, scenes, folder):
 def test_the_planted_cause_is_named_first_in_the_report(fault, first, tmp_path, monkeypatch):
     monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
     learned = Scenes(fault, seed=1, count=2000)
-    names = {role: trained(one, learned, tmp_path / role) for role, one in (("vit", "vit"), ("cnn", "convnet"))}
+    names = {
+        role: trained(one, learned, tmp_path / role) for role, one in (("vit", "vit"), ("cnn", "convnet"))
+    }
     run = arc.dig(**names, data=Scenes(fault, seed=0, count=800), out=tmp_path / "run", **QUICK)
     report = report_of(run)
     named = [one.title for one in report.causes.causes]
@@ -92,7 +111,9 @@ def test_the_planted_cause_is_named_first_in_the_report(fault, first, tmp_path, 
         assert named == [] and "None names a cause" in report.causes.opening
         return
     assert first in named[0], named
-    assert all("hollow circle" in one or "labels" in one for one in named), named  # and nothing else is blamed
+    assert all("hollow circle" in one or "labels" in one for one in named), (
+        named
+    )  # and nothing else is blamed
     assert any(first in one for one in found), found
     assert f"1. **{named[0]}**" in markdown(report)
     assert len(report.causes.causes[0].pictures) >= 3

@@ -255,7 +255,7 @@ def add_forensics(path: Path, plan: Plan, heads: list[dict], results: dict) -> N
 def made_up_causes(plan: Plan) -> dict:
     """causes.json: contrast goes with failing for the ViT, one shortcut and copies were found, with two pictures."""
     random = np.random.default_rng(plan.seed + 2)
-    fifth = plan.num_images // 5
+    fifth = max(1, plan.num_images // 5)
 
     def ends(found) -> dict:
         return interval(found) | {"level": 0.95}
@@ -265,6 +265,7 @@ def made_up_causes(plan: Plan) -> dict:
         for place, title in enumerate(("brightness", "contrast", "saturation", "sharpness", "density of edges")):
             slope = 0.09 if (model, place) == (0, 1) else 0.0
             hits = [int(fifth * (0.55 + slope * part)) + int(random.integers(-2, 3)) for part in range(5)]
+            hits = [min(max(one, 0), fifth) for one in hits]
             gap = (hits[4] - hits[0]) / fifth
             attributes.append(
                 {"title": title, "unit": "0 to 1", "model": name, "attribute": title, "p_value": 0.2, "examples": [1]}

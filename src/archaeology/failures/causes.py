@@ -370,10 +370,9 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
     cause = Cause("shortcut", model, found.what, target, "", "", "", nothing, found.p_value, examples)
     if done is None:
         return cause
-    where = _place_words(found) if found.what == PLACE else attributes.get(found.what).title
-    title = f"{short(model)} takes {where} for {target}" if is_shortcut(found) else ""
+    is_named = is_shortcut(found)
     if found.what == PLACE:
-        title = f"{short(model)} knows {target} by a mark {where}" if title else ""
+        title = f"{short(model)} knows {target} by a mark {_place_words(found)}"
         seen = (
             f"{_words(found.association)} of the images of {target} carry the same pixels there, "
             f"{100 * found.elsewhere:.1f} % of the others."
@@ -381,7 +380,7 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
         given = "With these pixels pasted"
     else:
         kind = attributes.get(found.what)
-        title = f"{short(model)} knows {target} by its {kind.title}" if title else ""
+        title = f"{short(model)} knows {target} by its {kind.title}"
         words = kind.high_words if found.level > found.usual else kind.low_words
         area = found.association
         seen = (
@@ -397,6 +396,7 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
     )
     shown = (*examples[: EXAMPLES // 2], *done.moved_rows[: EXAMPLES // 2].tolist())
     measure = f"more answers {target} than under the controls"
+    title = title if is_named else ""
     return replace(cause, title=title, text=text, measure=measure, effect=done.beyond, examples=shown)
 
 

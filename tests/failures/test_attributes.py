@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from tests.failures.made_up import decoded, pictures
 
 from archaeology.core.errors import UnknownNameError
 from archaeology.failures.attributes import attributes, attributes_of, measured_attributes
-from tests.failures.made_up import decoded, pictures
 
 LAPLACE = ((0, 1, 0), (1, -4, 1), (0, 1, 0))
 SOBEL = ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
+from tests.failures.made_up import decoded, fond_of_light, honest, pictures
 
 from archaeology.core.intervals import wilson
 from archaeology.core.many import corrected
 from archaeology.core.storage import json_text
 from archaeology.failures.causes import find_causes, gathering, within_classes
 from archaeology.failures.planted import plant, plants
-from tests.failures.made_up import decoded, fond_of_light, honest, pictures
 
 
 def test_every_planted_cause_is_named_first_and_nothing_else():

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from tests.failures.made_up import fond_of_light, fond_of_marks, honest, pictures
 
 from archaeology.failures.attributes import attributes_of
 from archaeology.failures.causes import answering
 from archaeology.failures.interventions import changes, pasted, set_attribute
 from archaeology.failures.planted import plant
 from archaeology.failures.shortcuts import area_under_curve, find_mark, find_shortcuts, is_shortcut
-from tests.failures.made_up import fond_of_light, fond_of_marks, honest, pictures
 
 
 def found_by(model, images, labels):

@@ -270,7 +270,7 @@ def made_up_causes(plan: Plan) -> dict:
             attributes.append(
                 {"title": title, "unit": "0 to 1", "model": name, "attribute": title, "p_value": 0.2, "examples": [1]}
                 | {"shares": [ends(wilson(one, fifth)) for one in hits], "p_corrected": 0.004 if slope else 1.0}
-                | {"difference": {"value": gap, "low": gap - 0.2, "high": gap + 0.2, "n": 2 * fifth, "method": "made up"}}
+                | {"difference": {"value": gap, "low": gap - 0.2, "high": gap + 0.2, "n": fifth, "method": "made up"}}
             )
     shortcut = {"kind": "shortcut", "model": plan.names[1], "what": "brightness", "target": plan.classes[0]}
     effect = ends(wilson(72, 96))

@@ -174,7 +174,8 @@ def line(row: dict[str, object]) -> str:
     mark = "right" if row["is_right"] else "WRONG"
     return (
         f"{row['planted']:13} seed {row['seed']}  {mark}  accuracy {row['accuracy']:.3f}  "
-        f"{row['seconds_training']} s + {row['seconds_asking']} s  p(labels) {row['label_errors_p']:.1e}  {row['named']} {row['effects']}"
+        f"{row['seconds_training']} s + {row['seconds_asking']} s  "
+        f"p(labels) {row['label_errors_p']:.1e}  {row['named']} {row['effects']}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The promise: trained on data with a fault, the first cause that the report names is that fault; on clean data none."""
+"""The promise: trained on faulty data, the first cause that the report names is the fault; on clean data none."""
 
 import numpy as np
 import pytest

@@ -93,6 +93,12 @@ class RunDirectory:
         return read_json(path) if path.exists() else None
 
     @cached_property
+    def representation(self) -> Mapping[str, Any] | None:
+        """`representation.json`: what the layers know (`represent/survey.py`); None where that was not measured."""
+        path = self.path / "representation.json"
+        return read_json(path) if path.exists() else None
+
+    @cached_property
     def metrics(self) -> "pa.Table":
         """`metrics.parquet`: every number of the run in long form."""
         return read_table(self._part("metrics.parquet"))

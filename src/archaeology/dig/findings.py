@@ -33,6 +33,7 @@ from archaeology.dig.head_findings import (
     specialization_findings,
 )
 from archaeology.dig.map_findings import layer_findings, leaderboard_findings, pruning_findings
+from archaeology.dig.representation_findings import representation_findings
 from archaeology.dig.robustness_findings import robustness_findings
 
 
@@ -43,6 +44,7 @@ def findings(
     layers: Sequence[Row] = (),
     curve: Sequence[Row] = (),
     robustness: Mapping[str, Any] | None = None,
+    representation: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """All findings that the numbers carry, strongest first.
 
@@ -52,8 +54,12 @@ def findings(
         layers: The rows of `layers.parquet`.
         curve: The rows of `pruning.parquet`.
         robustness: The document of the survey, as in `robustness.json`.
+        representation: The document of the layers, as in `representation.json`.
     """
-    return found_among(questions(results, heads, layers=layers, curve=curve, robustness=robustness))
+    asked = questions(
+        results, heads, layers=layers, curve=curve, robustness=robustness, representation=representation
+    )
+    return found_among(asked)
 
 
 def found_among(asked: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -68,6 +74,7 @@ def questions(
     layers: Sequence[Row] = (),
     curve: Sequence[Row] = (),
     robustness: Mapping[str, Any] | None = None,
+    representation: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Everything that was asked of the numbers, answered or not; the arguments are those of `findings`."""
     return [
@@ -81,6 +88,7 @@ def questions(
         *layer_findings(layers),
         *pruning_findings(results, curve),
         *robustness_findings(robustness or {}),
+        *representation_findings(representation or {}),
     ]
 
 

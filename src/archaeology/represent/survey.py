@@ -17,12 +17,14 @@ from archaeology.core.seeding import numpy_generator
 from archaeology.core.storage import plain_json
 from archaeology.represent.features import Images, image_ids, images_at
 from archaeology.represent.places import checked_layers, layer_paths
+from archaeology.represent.projections import projections
 from archaeology.represent.survey_parts import PARTS, Asked, part_names
 from archaeology.specimens.specimen import Specimen
 
 SCHEMA_VERSION = 1
 FEWEST = 8  # images: unbiased CKA needs 4, and halves of fewer say nothing
 MOST_LAYERS = 12  # of each model, evenly taken: more rows than a reader can tell apart
+MAPS = ("tsne", "pca")
 Keep = Callable[[str, Callable[[], Any]], Any]
 
 
@@ -37,6 +39,7 @@ def represent(
     right: Mapping[str, Bool[np.ndarray, " _"]] | None = None,
     layers: Mapping[str, Sequence[str]] | None = None,
     wanted: Sequence[str] | None = None,
+    maps: Sequence[str] = MAPS,
     seed: int = 0,
     keep: Keep | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +55,8 @@ def represent(
         right: By model, whether it answers each image rightly: marked on the map.
         layers: Module paths by model; where there are none, those of `layer_paths`, at most 12, evenly taken.
         wanted: Parts, of "similarity", "reading", "few_shot", "maps", "outliers", "objects", "retrieval"; all if None.
+        maps: Methods that draw maps: "tsne", "pca", and "umap" where its package is installed (it takes half a minute
+            to get going, so nobody gets it unasked). The first is drawn.
         seed: Of halves, batches, draws, maps and intervals.
         keep: Called with a part's name and what computes it; may answer with what was computed before.
 
@@ -59,11 +64,14 @@ def represent(
         The document: "specimens", "n", the parts, "missing" (reasons by part) and "seconds" (by part).
 
     Raises:
-        UnknownNameError: If there is no such part or layer.
+        UnknownNameError: If there is no such part, layer or method of maps.
+        MissingExtraError: If the package of a method of maps is not installed.
         ValueError: If there is no model or two of one name, fewer than 8 different images, or labels, names, boxes or
             answers are not one for each image.
     """
     chosen = part_names(wanted)
+    for method in maps:
+        projections.get(method)
     _check(specimens, len(images), {"labels": labels, "names": names or None, "boxes": boxes, **(right or {})})
     pixels = images_at(images, np.arange(len(images)))
     ids = image_ids(pixels)
@@ -84,6 +92,7 @@ def represent(
         asked=asked,
         boxes=None if boxes is None else boxes[rows],
         right={name: np.asarray(found)[rows] for name, found in (right or {}).items()},
+        projections=tuple(maps),
         seed=seed,
     )
     document: dict[str, Any] = {

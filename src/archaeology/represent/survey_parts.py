@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from scipy import stats as distributions
 
-from archaeology.core.errors import MissingExtraError
 from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar
 from archaeology.core.many import paired_share
 from archaeology.core.registry import unknown_name
@@ -20,7 +19,7 @@ from archaeology.represent.features import Features, chosen_layers, extract_feat
 from archaeology.represent.neighbours import KS, nearest_vote
 from archaeology.represent.objects import find_objects, score_objects
 from archaeology.represent.outliers import find_outliers
-from archaeology.represent.patches import PatchFeatures, patch_colours, patch_features, pixels_of
+from archaeology.represent.patches import PatchFeatures, patch_features, pixels_of, plain_colours
 from archaeology.represent.probe import few_shot, linear_probe
 from archaeology.represent.projections import project
 from archaeology.represent.retrieval import retrieve
@@ -56,8 +55,10 @@ class Asked:
         asked: Rows of the others.
         boxes: Around the object, as shares; None where no image has one.
         right: By model, whether it answers each image rightly.
+        projections: Methods that draw maps.
         seed: Of all that is drawn.
         kept: Features by model and readout.
+        patches: Those kept one by one, by model.
     """
 
     specimens: tuple[Specimen, ...]
@@ -70,6 +71,7 @@ class Asked:
     asked: Int[np.ndarray, " asked"]
     boxes: Float[np.ndarray, "box 4"] | None
     right: Mapping[str, Bool[np.ndarray, " _"]]
+    projections: tuple[str, ...]
     seed: int
     kept: dict[tuple[str, str], tuple[Features, ...]] = field(default_factory=dict)
     patches: dict[str, PatchFeatures] = field(default_factory=dict)
@@ -292,17 +294,14 @@ def over_draws(values: Float[np.ndarray, " draw"], level: float = 0.95) -> Inter
 
 
 def maps(asked: Asked) -> dict[str, Any]:
-    """The last layer of each model as a map, by every method whose package is there."""
+    """The last layer of each model as a map, by every method asked for."""
     rows = np.arange(min(MAPPED, len(asked.images)))
     found = []
     for one in asked.specimens:
         features = asked.last(one).rows(rows)
         drawn = {}
-        for method in ("tsne", "pca", "umap"):
-            try:
-                made = project(method, features, seed=asked.seed)
-            except MissingExtraError:
-                continue
+        for method in asked.projections:
+            made = project(method, features, seed=asked.seed)
             drawn[method] = {
                 "x": made.coordinates[:, 0].round(4),
                 "y": made.coordinates[:, 1].round(4),
@@ -371,7 +370,7 @@ def objects(asked: Asked) -> dict[str, Any]:
     for one in asked.specimens:
         try:
             patches = asked.patches_of(one)
-            per_model[one.name] = patch_colours(patches), find_objects(patches)
+            per_model[one.name] = plain_colours(patches), find_objects(patches)
         except ValueError as error:
             reasons[one.name] = str(error)
     if not per_model:
@@ -399,8 +398,7 @@ def objects(asked: Asked) -> dict[str, Any]:
             models.append(
                 {
                     "specimen": name,
-                    "colours": png((255 * colours.colours[row]).round().astype(np.uint8)),
-                    "ground": [[int(not on) for on in line] for line in colours.is_object[row]],
+                    "colours": png((255 * colours[row]).round().astype(np.uint8)),
                     "box": made.boxes[row],
                 }
             )

@@ -132,8 +132,8 @@ def _few_shot(found: Row) -> Iterator[Finding]:
         text = (
             f"A probe on its last layer that saw {labels} of each of {found['num_classes']} classes names "
             f"{percent(shares[one])} of {found['n']:,} images right, on {short_name(other)} {percent(shares[other])}: "
-            f"{points(gap['value'])} more (95 % interval over {found['draws']} draws {points(gap['low'])} to "
-            f"{points(gap['high'])})."
+            f"{points(gap['value'])} more (95 % interval over {found['draws']} draws of labels and over images "
+            f"{points(gap['low'])} to {points(gap['high'])})."
         )
         yield Finding(
             f"With {labels} for each class {short_name(one)} says more than {short_name(other)}",
@@ -141,7 +141,7 @@ def _few_shot(found: Row) -> Iterator[Finding]:
             "few_shot",
             distance_from(0.0, gap),
             p_value,
-            measured("more named right", gap, "points", int(found["draws"]), "draws"),
+            measured("more named right", gap, "points", int(found["n"])),
         )
 
 

@@ -162,7 +162,7 @@ def draw(data: ImageMap) -> "Figure":
         for at, one in enumerate(data.models):
             left, top = 0.1 + (at % 2) * (SIDE + GAP), 0.42 + (at // 2) * (SIDE + 0.5)
             write(figure, left, top - 0.37, one.subject.title, colour=one.subject.colour, is_bold=True)
-            known = f"{count(int(one.is_wrong.sum()))} of {plural(data.n, 'image')} answered wrongly (crosses)"
+            known = f"crosses: {count(int(one.is_wrong.sum()))} of {plural(data.n, 'image')} wrong"
             note = known if len(one.is_wrong) else plural(data.n, "image")
             write(figure, left, top - 0.19, note, colour="muted", size=7.5)
             _draw_map(place(figure, left, top, SIDE, SIDE), one, data)

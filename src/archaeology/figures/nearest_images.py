@@ -140,14 +140,25 @@ def draw(data: NearestImages) -> "Figure":
     return figure
 
 
+def _strip(tiles: list[np.ndarray], share: float) -> UInt8[np.ndarray, "height wide 4"]:
+    """Pictures in one row as one picture, with nothing between them: a page must not hold an element for each."""
+    height, width = tiles[0].shape[:2]
+    gap = max(1, round(share * width))
+    strip = np.zeros((height, len(tiles) * (width + gap), 4), np.uint8)
+    for at, tile in enumerate(tiles):
+        left = at * (width + gap)
+        strip[:, left : left + width, :3] = tile
+        strip[:, left : left + width, 3] = 255
+    return strip
+
+
 def _draw_tiles(axes: "Axes", tiles: list[np.ndarray], marked: list[int], colour: str) -> None:
     """Pictures in one row of one pair of axes, with lines under some."""
     share = GAP / TILE
     axes.set_xlim(0, len(tiles) * (1 + share) - share)
     axes.set_ylim(0, 1)
-    for at, tile in enumerate(tiles):
-        left = at * (1 + share)
-        axes.imshow(tile, extent=(left, left + 1, 0, 1), interpolation="none", aspect="auto")
+    strip = _strip(tiles, share)
+    axes.imshow(strip, extent=(0, len(tiles) * (1 + share), 0, 1), interpolation="none", aspect="auto")
     axes.set_xlim(0, len(tiles) * (1 + share) - share)
     axes.set_ylim(0, 1)
     axes.set_xticks([])

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from scipy import stats as distributions
 
-from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar
+from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar, paired_bootstrap
 from archaeology.core.many import paired_share
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import OtherImages
@@ -34,7 +34,7 @@ SHOTS = (1, 2, 5, 10)
 DRAWS = 10
 BATCHES, SMALLEST_BATCH = 8, 8  # of CKA: few large batches vary less, many make a jackknife
 PATCH_IMAGES = 64  # whose patches are kept one by one
-SHOWN_OBJECTS, SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 4, 5
+SHOWN_OBJECTS, SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 3, 5
 MAPPED = 400  # images on a map
 BINS = 40
 LARGEST_PICTURE = 96  # pixels of a side
@@ -273,8 +273,10 @@ def few_shots(asked: Asked) -> dict[str, Any]:
     if len(asked.specimens) > 1:
         first, second = (one.name for one in asked.specimens[:2])
         for at, shot in enumerate(shots):
-            gap = found[first].draws[at] - found[second].draws[at]
-            rows.append({"shots": shot, "specimen": first, "other": second} | ends("difference", over_draws(gap)))
+            draws = over_draws(found[first].draws[at] - found[second].draws[at])
+            images = paired_bootstrap(found[first].by_image[at], found[second].by_image[at], seed=asked.seed)
+            row = {"shots": shot, "specimen": first, "other": second}
+            rows.append(row | ends("difference", both_ways(draws, images)))
     chance = 1 / len(counts)
     return {
         "draws": DRAWS,
@@ -291,6 +293,13 @@ def over_draws(values: Float[np.ndarray, " draw"], level: float = 0.95) -> Inter
     half = distributions.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     mean = float(values.mean())
     return Interval(mean, mean - float(half), mean + float(half), len(values), "student", level)
+
+
+def both_ways(one: Interval, other: Interval) -> Interval:
+    """An interval for what two kinds of chance move, drawn independently: half-widths add up as squares do."""
+    low = float(np.hypot(one.value - one.low, other.value - other.low))
+    high = float(np.hypot(one.high - one.value, other.high - other.value))
+    return Interval(one.value, one.value - low, one.value + high, other.n, f"{one.method} and {other.method}", one.level)
 
 
 def maps(asked: Asked) -> dict[str, Any]:
@@ -430,9 +439,9 @@ def retrieval(asked: Asked) -> dict[str, Any]:
                 "found": [
                     {
                         "id": asked.names[other],
-                        "label": _label(asked, other),
+                        "label": _label(asked, int(other)),
                         "similarity": float(near),
-                        "image": picture_of(asked.images, other, 64),
+                        "image": picture_of(asked.images, int(other), 64),
                     }
                     for other, near in zip(seen[one.name].found[row], seen[one.name].similarity[row], strict=True)
                     if other >= 0

@@ -151,6 +151,8 @@ def _similarity(document: Row) -> Iterator[Finding]:
     if found is None:
         return
     value, low, high = (np.array(found[key], dtype=float) for key in ("cka", "low", "high"))
+    if not np.isfinite(value).any():
+        return
     best = np.unravel_index(int(np.nanargmax(value)), value.shape)
 
     def at(row: int, column: int) -> dict[str, float]:
@@ -163,7 +165,7 @@ def _similarity(document: Row) -> Iterator[Finding]:
     top, end = at(int(best[0]), int(best[1])), at(value.shape[0] - 1, value.shape[1] - 1)
     p_value = p_between(top, end, tried=value.size - 1)
     names = [short_name(found[key]) for key in ("first", "second")]
-    if top["low"] <= end["high"] or not np.isfinite(p_value):
+    if not top["low"] > end["high"]:  # also where an end is not known
         yield unanswered("layer_similarity", p_value)
         return
     places = [f"layer {int(place) + 1} of {count}" for place, count in zip(best, value.shape, strict=True)]

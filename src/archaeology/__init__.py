@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from archaeology.explain.method import explain as explain
     from archaeology.explain.method import explain_images as explain_images
     from archaeology.explorer.explore import explore as explore
-    from archaeology.represent.survey import represent as represent
     from archaeology.report.write import write_report as write_report
+    from archaeology.represent.survey import represent as represent
     from archaeology.robustness.curve import robustness_curve as robustness_curve
     from archaeology.robustness.survey import survey_robustness as survey_robustness
     from archaeology.specimens.load import load as load

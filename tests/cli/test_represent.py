@@ -1,6 +1,7 @@
 """`archaeology represent`: a table, figures and JSON; wrong words are answered with what to do."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -57,7 +58,17 @@ def test_it_prints_a_table_and_writes_figures_and_json(models, tmp_path, capsys)
 
 
 def test_a_model_alone_prints_one_json_document(models, tmp_path, capsys):
-    words = ["represent", models[1], "--data", "cue_conflict", "--images", "16", "--parts", "similarity", "outliers"]
+    words = [
+        "represent",
+        models[1],
+        "--data",
+        "cue_conflict",
+        "--images",
+        "16",
+        "--parts",
+        "similarity",
+        "outliers",
+    ]
     assert main([*words, "--layers", "groups.0", "groups.1", "--json", "--out", str(tmp_path / "out")]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["specimens"][0]["layers"] == ["groups.0", "groups.1"]
@@ -73,18 +84,40 @@ def test_a_model_alone_prints_one_json_document(models, tmp_path, capsys):
         (["--parts", "similar"], "did you mean 'similarity'"),
         (["--maps", "tsn"], "did you mean 'tsne'"),
         (["--other-layers", "groups.0"], "name it with --other"),
-        (["--images", "3"], "--images: .* greater than or equal to 8"),
     ],
 )
 def test_wrong_words_are_answered(words, match, models, tmp_path, capsys):
-    import re
-
-    given = ["represent", models[0], "--data", "cue_conflict", "--images", "16", "--out", str(tmp_path / "out"), *words]
+    given = [
+        "represent",
+        models[0],
+        "--data",
+        "cue_conflict",
+        "--images",
+        "16",
+        "--out",
+        str(tmp_path / "out"),
+        *words,
+    ]
     assert main(given) == 2
     assert re.search(match, capsys.readouterr().err)
 
 
+def test_too_few_images_are_refused(models, capsys):
+    with pytest.raises(SystemExit):
+        main(["represent", models[0], "--data", "cue_conflict", "--images", "3"])
+    assert "greater than or equal to 8" in capsys.readouterr().err
+
+
 def test_the_other_must_be_another(models, tmp_path, capsys):
-    words = ["represent", models[0], "--other", models[0], "--data", "cue_conflict", "--out", str(tmp_path / "out")]
+    words = [
+        "represent",
+        models[0],
+        "--other",
+        models[0],
+        "--data",
+        "cue_conflict",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 2
     assert "--other must be another model than MODEL" in capsys.readouterr().err

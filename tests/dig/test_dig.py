@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +58,13 @@ def test_layers_are_asked_about_some_images_and_kept(finished):
     assert document["roles"] == {role: finished.run["models"][role]["name"] for role in ("vit", "cnn")}
     assert {"similarity", "maps", "retrieval"} <= set(document) and "represent" in finished.run["seconds"]
     assert finished.run["work"]["computed"]["represent-similarity"] == 20
-    right = dict(zip(finished.images.column("id").to_pylist(), finished.images.column("vit_correct").to_pylist(), strict=True))
+    right = dict(
+        zip(
+            finished.images.column("id").to_pylist(),
+            finished.images.column("vit_correct").to_pylist(),
+            strict=True,
+        )
+    )
     shown = document["maps"]
     assert shown["models"][0]["right"] == [right[name] for name in shown["ids"]]
 
@@ -67,13 +72,6 @@ def test_layers_are_asked_about_some_images_and_kept(finished):
 def test_layers_are_not_asked_about_too_few_images():
     config = DigConfig(represent_images=5)
     assert represent_count(config, {}, available=30) == 5 < FEWEST
-    tiny = of_size(1e12)
-    assert represent_count(DigConfig(), {"vit": tiny, "cnn": tiny}, available=30) == 0
-
-
-def of_size(parameters):
-    """What the budget looks at, of a model without tokens."""
-    return SimpleNamespace(num_parameters=int(parameters), layout=None, device=torch.device("cpu"))
 
 
 def test_predictions_are_the_models_own(finished, tiny):

@@ -75,13 +75,17 @@ def test_differences_are_turned_to_the_one_that_knows_more(made_up):
         in titles
     )
     assert not [title for title in titles if "linear probe" in title]
-    text = next(one.text for one in said(made_up, "layer_reading") if "The last layer of convnet" in one.title)
+    text = next(
+        one.text for one in said(made_up, "layer_reading") if "The last layer of convnet" in one.title
+    )
     assert "differ by 30.0 points (95 % interval 22.0 points to 38.0 points)" in text
 
 
 def test_models_agree_somewhere_else_than_at_their_ends(made_up):
     (found,) = said(made_up, "layer_similarity")
-    assert found.title.startswith("vit_cifar10 and convnet_cifar10 agree most at layer 1 of 5 and layer 1 of 3")
+    assert found.title.startswith(
+        "vit_cifar10 and convnet_cifar10 agree most at layer 1 of 5 and layer 1 of 3"
+    )
     document = deepcopy(made_up)
     pair = document["similarity"][0]
     pair["high"][-1][-1] = 0.95

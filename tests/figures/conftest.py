@@ -321,7 +321,9 @@ def explained():
 
 
 @pytest.fixture
-def source_of(small_run, attacked, layered, zoo_run, world_runs, profile_run, reverser_run, comparison, explained):
+def source_of(
+    small_run, attacked, layered, zoo_run, world_runs, profile_run, reverser_run, comparison, explained
+):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
     from archaeology.figures import explanation_figures, profile_figures, training_figures, world_figures

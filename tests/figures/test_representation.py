@@ -26,7 +26,9 @@ def said(name, document):
 
 
 @pytest.mark.parametrize("name", REPRESENTATION_FIGURES)
-@pytest.mark.parametrize("found", [None, {}, {"similarity": [], "reading": None, "maps": {}, "objects": None}])
+@pytest.mark.parametrize(
+    "found", [None, {}, {"similarity": [], "reading": None, "maps": {}, "objects": None}]
+)
 def test_without_a_part_there_is_no_figure(name, found):
     assert figures.get(name).compute(SimpleNamespace(representation=found)) is None
 
@@ -54,7 +56,9 @@ def test_models_are_most_alike_somewhere_or_at_their_ends(document):
     pair["cka"][-1][-1], pair["high"][-1][-1] = 0.99, 1.0
     assert said("layer_similarity", document).startswith("They are most alike in their last layers: CKA 0.99")
     document["similarity"] = document["similarity"][1:2]
-    assert said("layer_similarity", document).startswith("From its first to its last layer vit_cifar10 comes to see")
+    assert said("layer_similarity", document).startswith(
+        "From its first to its last layer vit_cifar10 comes to see"
+    )
 
 
 def test_a_layer_that_says_nothing_is_drawn_and_listed(document):
@@ -69,8 +73,12 @@ def test_a_layer_that_says_nothing_is_drawn_and_listed(document):
 
 def test_where_the_class_is_readable(document):
     words = said("layer_reading", document)
-    assert words.startswith("vit_cifar10 knows the class in its last layer only: neighbours name 80 % (63 to 90)")
-    assert "convnet_cifar10 is nearly there after layer 2 of 3: neighbours name 97 % (83 to 99) right" in words
+    assert words.startswith(
+        "vit_cifar10 knows the class in its last layer only: neighbours name 80 % (63 to 90)"
+    )
+    assert (
+        "convnet_cifar10 is nearly there after layer 2 of 3: neighbours name 97 % (83 to 99) right" in words
+    )
     assert words.endswith("(31 images known, 30 others asked; chance 33.3 %.)")
     document["reading"]["chance"] = 0.9
     assert "are not surely better than chance: 80 (63 to 90) %" in said("layer_reading", document)
@@ -83,7 +91,9 @@ def test_a_class_token_begins_where_it_is_there(document):
 
 
 def test_few_labels_have_a_winner_only_where_every_number_agrees(document):
-    assert said("few_shot", document).endswith("convnet_cifar10 surely says more than vit_cifar10 with 1 to 5 labels.")
+    assert said("few_shot", document).endswith(
+        "convnet_cifar10 surely says more than vit_cifar10 with 1 to 5 labels."
+    )
     document["few_shot"]["compared"][1]["difference_high"] = 0.01
     assert said("few_shot", document).endswith("neither surely says more with every number of labels.")
     document["few_shot"]["compared"] = []
@@ -147,7 +157,9 @@ def test_nearest_images_of_another_class_are_marked(document):
     data = computed("nearest_images", document)
     found = data.queries[0].found["bundled:vit_cifar10"]
     assert [one.is_same for one in found] == [True, False]
-    assert said("nearest_images", document).startswith("Of the 2 nearest of each of 61 images so many are of its class")
+    assert said("nearest_images", document).startswith(
+        "Of the 2 nearest of each of 61 images so many are of its class"
+    )
     for model in document["retrieval"]["models"]:
         for end in ("precision", "precision_low", "precision_high"):
             del model[end]

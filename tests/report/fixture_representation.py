@@ -263,7 +263,12 @@ def objects(random):
 
 def retrieval(random):
     def near(label, at):
-        return {"id": f"test/{at:05d}.png", "label": label, "similarity": 0.9 - 0.1 * at, "image": noise(random)}
+        return {
+            "id": f"test/{at:05d}.png",
+            "label": label,
+            "similarity": 0.9 - 0.1 * at,
+            "image": noise(random),
+        }
 
     queries = [
         {

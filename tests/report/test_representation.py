@@ -58,7 +58,11 @@ def test_page_and_markdown_have_it_with_every_name_escaped(content):
 
 def test_methods_cite_whole_references(content):
     lines = " ".join(content.methods.references)
-    for title in ("Similarity of Neural Network Representations", "Visualizing Data using t-SNE", "Registers"):
+    for title in (
+        "Similarity of Neural Network Representations",
+        "Visualizing Data using t-SNE",
+        "Registers",
+    ):
         assert title in lines
 
 

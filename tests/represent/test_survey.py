@@ -1,4 +1,4 @@
-"""The survey of layers: halves that share nothing, parts that agree with their functions, reasons where one cannot be."""
+"""The survey of layers: halves that share nothing, parts that equal their functions, reasons where one cannot be."""
 
 from dataclasses import replace
 
@@ -18,6 +18,8 @@ from archaeology.represent.survey import evenly, halves, represent
 from archaeology.represent.survey_parts import PARTS, both_ways, over_draws, part_names
 
 COUNT = 36
+
+
 @pytest.fixture(scope="module")
 def models():
     with torch.random.fork_rng(devices=[]):
@@ -108,9 +110,7 @@ def test_similarity_of_features_is_that_of_models(models, images):
     )
     assert held.num_batches == streamed.num_batches == 3 and held.first_taps == streamed.first_taps
     for part in ("value", "low", "high"):
-        np.testing.assert_allclose(
-            getattr(held.cka, part), getattr(streamed.cka, part), rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(getattr(held.cka, part), getattr(streamed.cka, part), rtol=1e-5, atol=1e-6)
 
 
 def test_similarity_refuses_other_images_and_finds_constants():
@@ -153,7 +153,7 @@ def test_a_model_alone_is_compared_with_itself(models, images):
 def test_layers_may_be_named(models, images):
     found = represent(models[:1], images, layers={"vit": ("blocks.1", "blocks.0")}, wanted=("similarity",))
     assert found["similarity"][0]["first_layers"] == ["blocks.1", "blocks.0"]
-    with pytest.raises(UnknownNameError, match="blocks.1"):
+    with pytest.raises(UnknownNameError, match=r"blocks\.1"):
         represent(models[:1], images, layers={"vit": ("block.2",)})
 
 

@@ -12,8 +12,8 @@ from archaeology.core.storage import json_text
 
 ALL = "all"
 MEANING = (
-    "That a class can be read from a layer does not show that the model uses it there. CKA is 1 where two layers find the "
-    "same images alike; it says nothing of classes."
+    "That a class can be read from a layer does not show that the model uses it there. CKA is 1 where two layers find "
+    "the same images alike; it says nothing of classes."
 )
 
 
@@ -25,7 +25,9 @@ class RepresentArguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: tyro.conf.Positional[str] = Field(description="any specimen, e.g. timm:vit_base_patch16_224 or run:FOLDER")
+    model: tyro.conf.Positional[str] = Field(
+        description="any specimen, e.g. timm:vit_base_patch16_224 or run:FOLDER"
+    )
     data: str = Field(description="the images, e.g. folder:photos/ or parquet:cifar10/")
     other: str | None = Field(
         default=None, description="a second specimen to compare with, e.g. torchvision:resnet50"
@@ -34,7 +36,8 @@ class RepresentArguments(BaseModel):
         default=None, description="which part of the data; None takes the one meant for testing"
     )
     layers: tuple[str, ...] = Field(
-        default=(), description="module paths in MODEL, such as blocks.0 blocks.5; none: its blocks, at most 12"
+        default=(),
+        description="module paths in MODEL, such as blocks.0 blocks.5; none: its blocks, at most 12",
     )
     other_layers: tuple[str, ...] = Field(default=(), description="the same in the other model")
     parts: tuple[str, ...] = Field(
@@ -64,7 +67,9 @@ def run(words: Sequence[str]) -> int:
     """
     arguments = parsed(RepresentArguments, "represent", words)
     if arguments.other_layers and arguments.other is None:
-        raise ValueError("--other-layers must be layers of a second model, but none is named; name it with --other.")
+        raise ValueError(
+            "--other-layers must be layers of a second model, but none is named; name it with --other."
+        )
     from archaeology.cli.represent_survey import surveyed
 
     document = surveyed(arguments)

@@ -64,7 +64,9 @@ def surveyed(arguments: "RepresentArguments") -> dict[str, Any]:
             f"--other must be another model than MODEL, but both are {specimens[0].name}; leave it out to compare a "
             "model with itself."
         )
-    named = dict(zip((one.name for one in specimens), (arguments.layers, arguments.other_layers), strict=False))
+    named = dict(
+        zip((one.name for one in specimens), (arguments.layers, arguments.other_layers), strict=False)
+    )
     largest = max(specimens, key=lambda one: one.image_size)
     chosen = choose_evenly(
         open_source(arguments.data, split=arguments.split), arguments.images, seed=arguments.seed
@@ -74,7 +76,10 @@ def surveyed(arguments: "RepresentArguments") -> dict[str, Any]:
     )
     settings = arguments.model_dump(mode="json", exclude={"out", "json_", "device", "parts"})
     key = sha256_of(
-        repr(sorted(settings.items())), *(one.fingerprint() for one in specimens), images.fingerprint, f"{FORMAT} {SCHEMA_VERSION}"
+        repr(sorted(settings.items())),
+        *(one.fingerprint() for one in specimens),
+        images.fingerprint,
+        f"{FORMAT} {SCHEMA_VERSION}",
     )
     folder = arguments.out or Path("runs") / "represent" / key[:8]
     document = represent(
@@ -135,7 +140,9 @@ def table_of_layers(document: Mapping[str, Any]) -> DataTable:
         for curve in reading.get("curves") or ()
         for row in curve["table"]
     }
-    places = {(one["name"], "mean_patches", layer): {} for one in document["specimens"] for layer in one["layers"]}
+    places = {
+        (one["name"], "mean_patches", layer): {} for one in document["specimens"] for layer in one["layers"]
+    }
     like = _most_like(document)
     several = len({readout for _, readout, _ in read}) > 1
     rows = []

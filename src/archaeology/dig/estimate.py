@@ -101,7 +101,8 @@ def estimate(config: DigConfig) -> Forecast:
         * sum(per_image[role] * number for role, number in judged.items()),
         "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
         # Reading features is quick; probes of every layer are not, and depend on the number of layers and images.
-        "represent": PASSES_OF_LAYERS * (per_image["vit"] + per_image["cnn"]) * layered + SECONDS_OF_PROBES * layered,
+        "represent": PASSES_OF_LAYERS * (per_image["vit"] + per_image["cnn"]) * layered
+        + SECONDS_OF_PROBES * layered,
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

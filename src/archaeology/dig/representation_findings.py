@@ -67,8 +67,14 @@ def _early(curve: Row, reading: Row) -> Finding:
     if not earlier or known["low"] <= number(reading["chance"]):
         return unanswered("layer_reading", 1.0)
     shares = [interval(row, "knn_of_last") for row in earlier]
-    p_values = [p_of(share, NEARLY, tried=len(shares)) if share["value"] > NEARLY else 1.0 for share in shares]
-    sure = [at for at, (share, p) in enumerate(zip(shares, p_values, strict=True)) if share["low"] > NEARLY and p < 0.05]
+    p_values = [
+        p_of(share, NEARLY, tried=len(shares)) if share["value"] > NEARLY else 1.0 for share in shares
+    ]
+    sure = [
+        at
+        for at, (share, p) in enumerate(zip(shares, p_values, strict=True))
+        if share["low"] > NEARLY and p < 0.05
+    ]
     if not sure:
         return unanswered("layer_reading", min(p_values))
     first = sure[0]
@@ -171,14 +177,17 @@ def _similarity(document: Row) -> Iterator[Finding]:
     places = [f"layer {int(place) + 1} of {count}" for place, count in zip(best, value.shape, strict=True)]
     text = (
         f"Over the same {found['n']:,} images, {places[0]} of {names[0]} and {places[1]} of {names[1]} have a CKA of "
-        f"{top['value']:.2f} (95 % interval {top['low']:.2f} to {top['high']:.2f}; 1 means that the same images are alike "
-        f"to both), their last layers {end['value']:.2f} ({end['low']:.2f} to {end['high']:.2f})."
+        f"{top['value']:.2f} (95 % interval {top['low']:.2f} to {top['high']:.2f}; 1: the same images are alike to "
+        f"both), their last layers {end['value']:.2f} ({end['low']:.2f} to {end['high']:.2f})."
     )
     yield Finding(
         f"{names[0]} and {names[1]} agree most at {places[0]} and {places[1]}, not in what they end with",
         text,
         "layer_similarity",
-        min(CAP, (top["value"] - end["value"]) / max(top["value"] - top["low"], end["high"] - end["value"], 1e-9)),
+        min(
+            CAP,
+            (top["value"] - end["value"]) / max(top["value"] - top["low"], end["high"] - end["value"], 1e-9),
+        ),
         p_value,
         measured("CKA there", top, "", int(found["n"])),
     )
@@ -192,11 +201,13 @@ def _outliers(found: Row) -> Finding:
         return unanswered("token_norms", p_value if found["threshold"] is not None else 1.0)
     text = (
         f"In the last layer of {short_name(found['specimen'])}, {percent(share['value'])} of {found['num_patches']:,} "
-        f"patches (95 % interval over {found['n']:,} images {percent(share['low'])} to {percent(share['high'])}) have a "
-        f"norm above {found['threshold']:.3g}, where the median is {found['median']:.3g}, with a valley between the two "
-        "groups."
+        f"patches (95 % interval over {found['n']:,} images {percent(share['low'])} to {percent(share['high'])}) have "
+        f"a norm above {found['threshold']:.3g}, where the median is {found['median']:.3g}, with a valley between "
+        "the two groups."
     )
-    title = f"{percent(share['value'])} of the patches of {short_name(found['specimen'])} are outliers in norm"
+    title = (
+        f"{percent(share['value'])} of the patches of {short_name(found['specimen'])} are outliers in norm"
+    )
     return Finding(
         title,
         text,

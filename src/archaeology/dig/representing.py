@@ -95,9 +95,7 @@ def shares_of(boxes: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return boxes.astype(np.float64) / np.array([width, height, width, height])
 
 
-def _right(
-    answers: Predictions, match: ClassMatch, images: Images, rows: list[int]
-) -> np.ndarray | None:
+def _right(answers: Predictions, match: ClassMatch, images: Images, rows: list[int]) -> np.ndarray | None:
     """Whether a model is right about each of these images; None where it does not know their classes."""
     labels = images.decoded.labels[rows]
     if match.logit is None or (labels < 0).any():

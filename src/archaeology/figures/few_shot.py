@@ -123,7 +123,9 @@ def draw(data: FewShots) -> "Figure":
         figure = new_figure(WIDTH, top + ABOVE + TALL + BELOW)
         write_key(figure, subjects)
         box = panel_places(1, 1, top, TALL, ABOVE, BELOW)[0]
-        axes = line_axes(figure, box, f"{data.n:,} images asked, {fixed(data.chance, 0)} % by guessing (dotted)")
+        axes = line_axes(
+            figure, box, f"{data.n:,} images asked, {fixed(data.chance, 0)} % by guessing (dotted)"
+        )
         along = np.arange(len(data.shots), dtype=float)
         axes.set_xlim(-0.08, max(len(data.shots) - 0.92, 0.92))
         percent_axis(axes)
@@ -155,8 +157,8 @@ few_shot = figures.register("few_shot")(
         title="How many labels does it take?",
         explanation="Features that already sort the world need few examples: a line that starts high has done the work "
         "before any label came. What it took is a straight line on the last layer, nothing else was trained.",
-        definition="A linear probe (logistic regression, C = 1) on the standardised features of the last layer, trained "
-        "on so many images of each class drawn from the known half, asked about all of the other half. Mean over "
+        definition="A linear probe (logistic regression, C = 1) on the standardised features of the last layer, "
+        "trained on so many images of each class drawn from the known half, asked about all of the other half. Mean over "
         "draws; bands are Student's 95 % intervals over draws, for these images asked. Both models learn from the same "
         "images in each draw, so differences are paired; their intervals are over draws and over images asked.",
         compute=compute,

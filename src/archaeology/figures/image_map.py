@@ -144,7 +144,8 @@ def headline(data: ImageMap) -> str:
             else ""
         )
         said.append(
-            f"on the map of {one.subject.title} {fixed(one.same, 0)} % of an image's five nearest are of its class{wrong}"
+            f"on the map of {one.subject.title} {fixed(one.same, 0)} % of an image's five nearest are of its class"
+            f"{wrong}"
         )
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]} ({plural(data.n, 'image')})."
@@ -222,7 +223,11 @@ def table(data: ImageMap) -> DataTable:
     rows = []
     for one in data.models:
         trust = ", ".join(f"{name} {fixed(value, 2)}" for name, value in one.trust.items())
-        wrong = f"{count(int(one.is_wrong.sum()))} of {count(len(one.is_wrong))}" if len(one.is_wrong) else NOT_KNOWN
+        wrong = (
+            f"{count(int(one.is_wrong.sum()))} of {count(len(one.is_wrong))}"
+            if len(one.is_wrong)
+            else NOT_KNOWN
+        )
         rows.append((one.subject.title, one.read, fixed(one.same, 1), fixed(one.wrong_same, 1), wrong, trust))
     return DataTable(
         (
@@ -241,8 +246,8 @@ image_map = figures.register("image_map")(
     Drawing(
         name="image_map",
         title="How does each model sort the images?",
-        explanation="Each dot is an image, and images that a model takes to be alike lie together. Classes in groups of "
-        "their own are what it knows; crosses between or inside a wrong group show what it confuses.",
+        explanation="Each dot is an image, and images that a model takes to be alike lie together. Classes in groups "
+        "of their own are what it knows; crosses between or inside a wrong group show what it confuses.",
         definition="t-SNE of the features of the last layer (perplexity 30, or a third of the images), begun from PCA; "
         "axes stretched to the frame. Trustworthiness: 1 where neighbours on the map are neighbours in the features, "
         "about 0.5 on a random map. Shares are of the five nearest on the map: a picture, not a test, so without "

@@ -150,7 +150,7 @@ def _said(curve: ReadingCurve, data: LayerReading) -> str:
     if first == depth - 1:
         return f"{name} knows the class in its last layer only: {share} there."
     there = fixed(float(curve.knn[0, first]), 0)
-    return f"{name} is nearly there after layer {first + 1} of {depth}: {share} in the last layer, {there} % in that one."
+    return f"{name} is nearly there after layer {first + 1} of {depth}: {share} in the last, {there} % in that one."
 
 
 def draw(data: LayerReading) -> "Figure":
@@ -158,7 +158,9 @@ def draw(data: LayerReading) -> "Figure":
     subjects = list({curve.subject.name: curve.subject for curve in data.curves}.values())
     dashed = sorted({curve.readout for curve in data.curves if not curve.is_main})
     main = sorted({curve.readout for curve in data.curves if curve.is_main})
-    note = f"Dotted: guessing. Lines: {' or '.join(main)}" + (f"; dashed: {', '.join(dashed)}." if dashed else ".")
+    note = f"Dotted: guessing. Lines: {' or '.join(main)}" + (
+        f"; dashed: {', '.join(dashed)}." if dashed else "."
+    )
     top = key_height(subjects)
     with themed("layer_reading"):
         deep = top + ABOVE + TALL + BELOW
@@ -167,7 +169,12 @@ def draw(data: LayerReading) -> "Figure":
         write_note(figure, deep, note)
         titles = (plural(data.k, "nearest neighbour"), "linear probe")
         for at, box in enumerate(panel_places(2, 2, top, TALL, ABOVE, BELOW)):
-            axes = line_axes(figure, box, titles[at], "of the known images vote" if at == 0 else "a straight line parts the classes")
+            axes = line_axes(
+                figure,
+                box,
+                titles[at],
+                "of the known images vote" if at == 0 else "a straight line parts the classes",
+            )
             axes.set_xlim(0, 100)
             percent_axis(axes, is_labelled=at == 0)
             draw_level(axes, data.chance, "muted")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOTE = "Layers are counted from the first to the last. Written: CKA times 100. Yellow: the same images are alike to both."
+NOTE = "Layers are counted from first to last. Written: CKA times 100. Yellow: the same images are alike to both."
 LEFT, TOP, BIG, SMALL = 0.5, 0.62, 2.62, 0.86
 GAP, BETWEEN = 0.5, 0.56
 MOST_WRITTEN, MOST_SMALL, PALE = 12, 3, 0.6
@@ -68,7 +68,11 @@ class Alike:
         """What is compared, in a few words."""
         if self.first_readout != self.second_readout:
             return f"{self.first.title}: {self.first_readout} and patches"
-        return f"{self.first.title} and itself" if self.is_within else f"{self.first.title} and {self.second.title}"
+        return (
+            f"{self.first.title} and itself"
+            if self.is_within
+            else f"{self.first.title} and {self.second.title}"
+        )
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ def compute(source: Layered) -> LayerSimilarity | None:
     found = layered_part(source, "similarity")
     if not found:
         return None
-    subjects = subjects_of(source.representation or {}, [one[end] for one in found for end in ("first", "second")])
+    subjects = subjects_of(
+        source.representation or {}, [one[end] for one in found for end in ("first", "second")]
+    )
     return LayerSimilarity(tuple(_alike(one, subjects) for one in found))
 
 
@@ -137,10 +143,19 @@ def draw(data: LayerSimilarity) -> "Figure":
     with themed("layer_similarity"):
         figure = new_figure(WIDTH, below + note_height(NOTE))
         axes = place(figure, LEFT, TOP, BIG, tall)
-        write(figure, LEFT, 0.05, main.title if main.is_within else main.second.title, colour=main.second.colour, is_bold=True)
+        write(
+            figure,
+            LEFT,
+            0.05,
+            main.title if main.is_within else main.second.title,
+            colour=main.second.colour,
+            is_bold=True,
+        )
         write(figure, LEFT, 0.25, "layer of it, mean of its patches", colour="muted", size=7.5)
         _cells(axes, main, is_written=max(main.value.shape) <= MOST_WRITTEN)
-        axes.set_ylabel(f"layer of {shortened(main.first.title, 22)}", color=COLOURS[main.first.colour], labelpad=2)
+        axes.set_ylabel(
+            f"layer of {shortened(main.first.title, 22)}", color=COLOURS[main.first.colour], labelpad=2
+        )
         bar = place(figure, LEFT, TOP + tall + 0.14, BIG, 0.1)
         colour_bar(bar, SEQUENTIAL, 0.0, 1.0, "CKA (ratio, 1: alike, 0: nothing in common)")
         for at, one in enumerate(others):
@@ -157,7 +172,9 @@ def draw(data: LayerSimilarity) -> "Figure":
 
 def _cells(axes: "Axes", one: Alike, *, is_written: bool) -> None:
     rows, columns = one.value.shape
-    axes.imshow(one.value, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto", interpolation="none", clip_on=False)
+    axes.imshow(
+        one.value, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto", interpolation="none", clip_on=False
+    )
     for set_ticks, many in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
         shown = range(many) if is_written else sorted({0, many - 1})
         set_ticks(list(shown), [str(at + 1) for at in shown], fontsize=8 if is_written else 7)

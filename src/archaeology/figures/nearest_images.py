@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from archaeology.figures._representation import Layered, layered_part, picture
 from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float, shortened, subjects_of
@@ -103,11 +103,11 @@ def headline(data: NearestImages) -> str:
     """How often neighbours are of the same class in each model."""
     known = {name: ends for name, ends in data.precision.items() if ends.is_known}
     if not known:
-        return f"Examples, not statistics: {plural(len(data.queries), 'image')} and what each model takes to be like it."
+        return f"Examples, not statistics: {plural(len(data.queries), 'image')} and what each model finds like it."
     said = [f"{data.subjects[name].title} {ends.text(0)} %" for name, ends in known.items()]
     return (
-        f"Of the {data.k} nearest of each of {plural(data.n, 'image')} so many are of its class: {', '.join(said)} (95 % "
-        f"intervals; drawn blindly {fixed(data.chance, 0)} %)."
+        f"Of the {data.k} nearest of each of {plural(data.n, 'image')} so many are of its class: {', '.join(said)} (95 "
+        f"% intervals; drawn blindly {fixed(data.chance, 0)} %)."
     )
 
 
@@ -166,13 +166,24 @@ def _draw_tiles(axes: "Axes", tiles: list[np.ndarray], marked: list[int], colour
     bare(axes)
     if marked:
         x = np.array([[at * (1 + share), at * (1 + share) + 1, np.nan] for at in marked]).ravel()
-        axes.plot(x, np.full_like(x, 0.0), color=COLOURS[colour], linewidth=3.0, clip_on=False, solid_capstyle="butt")
+        axes.plot(
+            x,
+            np.full_like(x, 0.0),
+            color=COLOURS[colour],
+            linewidth=3.0,
+            clip_on=False,
+            solid_capstyle="butt",
+        )
 
 
 def table(data: NearestImages) -> DataTable:
     """One row for each model over all images, then one for each query shown."""
     rows = [
-        (f"All images, {data.subjects[name].title}", ends.text(1), f"{data.k} nearest of {count(data.n)} images")
+        (
+            f"All images, {data.subjects[name].title}",
+            ends.text(1),
+            f"{data.k} nearest of {count(data.n)} images",
+        )
         for name, ends in data.precision.items()
     ]
     for one in data.queries:

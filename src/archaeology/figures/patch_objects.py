@@ -13,7 +13,7 @@ from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float,
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,8 @@ def compute(source: Layered) -> PatchObjects | None:
 
 def _image(row: Mapping[str, Any], subjects: Mapping[str, Subject]) -> SeenImage:
     models = tuple(
-        SeenPatches(subjects[one["specimen"]], picture(one["colours"]), _box(one["box"])) for one in row["models"]
+        SeenPatches(subjects[one["specimen"]], picture(one["colours"]), _box(one["box"]))
+        for one in row["models"]
     )
     return SeenImage(str(row["id"]), picture(row["image"]), _box(row["box"]), models)
 
@@ -126,7 +127,9 @@ def headline(data: PatchObjects) -> str:
         )
     said = []
     for one in data.scores:
-        side = {1: "surely better than", -1: "surely worse than", 0: "not surely different from"}[one.gain.side]
+        side = {1: "surely better than", -1: "surely worse than", 0: "not surely different from"}[
+            one.gain.side
+        ]
         said.append(
             f"{one.method} on {one.subject.title}'s patches overlaps the true box by {one.overlap.text(0)} %, {side} a "
             f"box in the middle ({one.middle.bare(0)} %)"
@@ -138,7 +141,9 @@ def draw(data: PatchObjects) -> "Figure":
     """A column for each image: the image with boxes, then the patches of each model."""
     models = [one.subject for one in data.images[0].models]
     truth = any(np.isfinite(one.truth).all() for one in data.images)
-    note = "Lines: box found without labels, in the model's colour" + ("; dashed: the true one. " if truth else ". ")
+    note = "Lines: box found without labels, in the model's colour" + (
+        "; dashed: the true one. " if truth else ". "
+    )
     note += f"Equal colours: alike to that model, over {plural(data.n, 'image')}."
     rows = 1 + len(models)
     tile = min(TILE, (WIDTH - 2 * LEFT - (len(data.images) - 1) * GAP) / len(data.images))
@@ -200,7 +205,14 @@ def table(data: PatchObjects) -> DataTable:
         )
         for one in data.scores
     )
-    columns = ("Model and method", "Overlap (%)", "Of a middle box (%)", "Gain (points)", "Half or more (%)", "Images")
+    columns = (
+        "Model and method",
+        "Overlap (%)",
+        "Of a middle box (%)",
+        "Gain (points)",
+        "Half or more (%)",
+        "Images",
+    )
     return DataTable(columns, rows)
 
 
@@ -211,7 +223,8 @@ patch_objects = figures.register("patch_objects")(
         explanation="Patches of equal colour are alike to the model. Where an object has one colour and the ground "
         "another, the model has told them apart without ever having been shown a box.",
         definition="Colours: the first three principal components of all patches of the last layer are red, green "
-        "and blue, from the first to the 99th percentile, the same for all images. Boxes: TokenCut, the normalised cut of the graph of patches whose cosine "
+        "and blue, from the first to the 99th percentile, the same for all images. Boxes: TokenCut, "
+        "the normalised cut of the graph of patches whose cosine "
         "similarity is above the image's mean. Overlap: intersection over union with the true box where one is known, "
         "95 % intervals by bootstrap over images, gain over a box in the middle half of the image paired. The images "
         "shown are the first of their classes.",

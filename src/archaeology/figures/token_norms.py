@@ -123,7 +123,9 @@ def _draw_norms(axes: "Axes", one: Norms) -> None:
     axes.stairs(one.counts, one.edges, fill=True, color=COLOURS[one.subject.colour], alpha=0.75, linewidth=0)
     if np.isfinite(one.threshold):
         beyond = one.edges[:-1] >= one.threshold
-        axes.stairs(np.where(beyond, one.counts, 0.0), one.edges, fill=True, color=COLOURS["wrong"], linewidth=0)
+        axes.stairs(
+            np.where(beyond, one.counts, 0.0), one.edges, fill=True, color=COLOURS["wrong"], linewidth=0
+        )
         axes.axvline(one.threshold, color=COLOURS["wrong"], linewidth=1.2, linestyle=(0, (3, 2)))
     top = axes.get_ylim()[1]
     for name, value in one.front.items():

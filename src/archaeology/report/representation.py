@@ -59,7 +59,7 @@ TERMS = {
     ),
     "objects": AttackTerm(
         "Objects from patches",
-        "min over A of cut(A, B) / assoc(A) + cut(A, B) / assoc(B), patches joined where their cosine is above the mean",
+        "min over A of cut(A, B) / assoc(A) + cut(A, B) / assoc(B), joined where the cosine is above the mean",
         "TokenCut: the second eigenvector of the normalised graph parts object from ground. Compared with a box in the "
         "middle of the image, which is often right. Colours are the first three principal components of all patches.",
         "Wang et al., 2022; Shi and Malik, 2000; Oquab et al., 2024",

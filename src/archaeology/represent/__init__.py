@@ -27,4 +27,6 @@ from archaeology.represent.similarity import layer_similarity as layer_similarit
 from archaeology.represent.similarity import readout_similarity as readout_similarity
 from archaeology.represent.survey import represent as represent
 
-make_callable(__name__, represent)  # so that archaeology.represent([vit, cnn], images, labels) reads as in the guide
+make_callable(
+    __name__, represent
+)  # so that archaeology.represent([vit, cnn], images, labels) reads as in the guide

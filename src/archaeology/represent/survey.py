@@ -72,7 +72,9 @@ def represent(
     chosen = part_names(wanted)
     for method in maps:
         projections.get(method)
-    _check(specimens, len(images), {"labels": labels, "names": names or None, "boxes": boxes, **(right or {})})
+    _check(
+        specimens, len(images), {"labels": labels, "names": names or None, "boxes": boxes, **(right or {})}
+    )
     pixels = images_at(images, np.arange(len(images)))
     ids = image_ids(pixels)
     rows = np.array(sorted({name: row for row, name in reversed(list(enumerate(ids)))}.values()))
@@ -98,7 +100,8 @@ def represent(
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "specimens": [
-            {"name": one.name, "kind": one.kind, "layers": list(subject.layers[one.name])} for one in specimens
+            {"name": one.name, "kind": one.kind, "layers": list(subject.layers[one.name])}
+            for one in specimens
         ],
         "n": len(rows),
         "num_known": len(known),

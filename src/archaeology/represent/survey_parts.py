@@ -129,9 +129,7 @@ def similarity(asked: Asked) -> list[dict[str, Any]]:
     return [_similar(one, other, size, asked.seed) for one, other in found]
 
 
-def _similar(
-    first: Sequence[Features], second: Sequence[Features], size: int, seed: int
-) -> dict[str, Any]:
+def _similar(first: Sequence[Features], second: Sequence[Features], size: int, seed: int) -> dict[str, Any]:
     made = feature_similarity(first, second, batch_size=size, seed=seed)
     return {
         "first": made.first,
@@ -156,7 +154,9 @@ def reading(asked: Asked) -> dict[str, Any]:
     curves, hits = [], {}
     for one in asked.specimens:
         for readout in READOUTS:
-            curve = [_read(asked, features, ks, strengths, folds) for features in asked.features(one, readout)]
+            curve = [
+                _read(asked, features, ks, strengths, folds) for features in asked.features(one, readout)
+            ]
             if curve:
                 rows, right = zip(*curve, strict=True)
                 curves.append({"specimen": one.name, "readout": readout, "table": list(rows)})
@@ -299,7 +299,9 @@ def both_ways(one: Interval, other: Interval) -> Interval:
     """An interval for what two kinds of chance move, drawn independently: half-widths add up as squares do."""
     low = float(np.hypot(one.value - one.low, other.value - other.low))
     high = float(np.hypot(one.high - one.value, other.high - other.value))
-    return Interval(one.value, one.value - low, one.value + high, other.n, f"{one.method} and {other.method}", one.level)
+    return Interval(
+        one.value, one.value - low, one.value + high, other.n, f"{one.method} and {other.method}", one.level
+    )
 
 
 def maps(asked: Asked) -> dict[str, Any]:
@@ -428,7 +430,8 @@ def retrieval(asked: Asked) -> dict[str, Any]:
         made = retrieve(features, features, k, **own)
         precision = {} if made.precision is None else ends("precision", made.precision)
         models.append(
-            {"specimen": one.name, "layer": features.layer, "readout": features.readout, "n": len(every)} | precision
+            {"specimen": one.name, "layer": features.layer, "readout": features.readout, "n": len(every)}
+            | precision
         )
         seen[one.name] = made
     queries = []
@@ -443,7 +446,9 @@ def retrieval(asked: Asked) -> dict[str, Any]:
                         "similarity": float(near),
                         "image": picture_of(asked.images, int(other), 64),
                     }
-                    for other, near in zip(seen[one.name].found[row], seen[one.name].similarity[row], strict=True)
+                    for other, near in zip(
+                        seen[one.name].found[row], seen[one.name].similarity[row], strict=True
+                    )
                     if other >= 0
                 ],
             }

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from archaeology.figures.terms import JUDGES, METHODS
 from archaeology.report.attack_terms import ATTACKS, MEASURES
-from archaeology.report.representation import TERMS
 from archaeology.report.references import STATISTICS, keys_of
+from archaeology.report.representation import TERMS
 
 ROOT = Path(__file__).resolve().parents[1]
 BIBLIOGRAPHY = ROOT / "docs" / "references.bib"

@@ -131,8 +131,8 @@ def _layers(run: RunDirectory) -> Iterator[tuple[str, str]]:
             "What a readable layer is no proof of",
             "That a line or neighbours can tell the class from a layer does not show that the model uses it: what is "
             "there may be left alone by all that follows. CKA says that two layers find the same images alike, not "
-            "that they know the same; it is moved most by the directions of largest spread. A map of images bends what it "
-            "draws, and a probe on other images or labels may read something else.",
+            "that they know the same; it is moved most by the directions of largest spread. A map of images bends what "
+            "it draws, and a probe on other images or labels may read something else.",
         )
 
 

@@ -159,8 +159,8 @@ few_shot = figures.register("few_shot")(
         "before any label came. What it took is a straight line on the last layer, nothing else was trained.",
         definition="A linear probe (logistic regression, C = 1) on the standardised features of the last layer, "
         "trained on so many images of each class drawn from the known half, asked about all of the other half. Mean "
-        "over draws; bands are Student's 95 % intervals over draws, for these images asked. Both models learn from the same "
-        "images in each draw, so differences are paired; their intervals are over draws and over images asked.",
+        "over draws; bands are Student's 95 % intervals over draws, for these images asked. Both models learn from "
+        "the same images in each draw, so differences are paired; their intervals are over draws and over images.",
         compute=compute,
         headline=headline,
         draw=draw,

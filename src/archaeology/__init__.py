@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from archaeology.explain.method import explain_images as explain_images
     from archaeology.explorer.explore import explore as explore
     from archaeology.report.write import write_report as write_report
+    from archaeology.represent.survey import represent as represent
     from archaeology.robustness.curve import robustness_curve as robustness_curve
     from archaeology.robustness.survey import survey_robustness as survey_robustness
     from archaeology.specimens.load import load as load
@@ -50,7 +51,7 @@ _HOMES = {
     "write_report": "archaeology.report.write",
 }
 # Packages that are called as their main function (core/facade.py).
-_CALLED = ("capture", "explain", "dig")
+_CALLED = ("capture", "explain", "dig", "represent")
 
 __all__ = sorted((*_HOMES, *_CALLED))  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -19,11 +19,13 @@ from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.estimate import estimate
 from archaeology.dig.judging import judging_count
+from archaeology.dig.representing import represent_count
 from archaeology.dig.robustness import robustness_count
 from archaeology.dig.run import claimed_folder
+from archaeology.represent.survey import FEWEST
 
 SMALL = {"images": 30, "batch_size": 4, "layer_images": 3, "pair_images": 6, "seed": 1}
-SMALL |= {"judge_images": 2, "pruning_images": 6, "robustness_images": 4}
+SMALL |= {"judge_images": 2, "pruning_images": 6, "robustness_images": 4, "represent_images": 20}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,28 @@ def test_run_directory_holds_what_the_design_says(finished):
         )
         == 30
     )
+
+
+def test_layers_are_asked_about_some_images_and_kept(finished):
+    document = finished.representation
+    assert finished.results["not_represented"] == "" and document["n"] == 20
+    assert document["roles"] == {role: finished.run["models"][role]["name"] for role in ("vit", "cnn")}
+    assert {"similarity", "maps", "retrieval"} <= set(document) and "represent" in finished.run["seconds"]
+    assert finished.run["work"]["computed"]["represent-similarity"] == 20
+    right = dict(
+        zip(
+            finished.images.column("id").to_pylist(),
+            finished.images.column("vit_correct").to_pylist(),
+            strict=True,
+        )
+    )
+    shown = document["maps"]
+    assert shown["models"][0]["right"] == [right[name] for name in shown["ids"]]
+
+
+def test_layers_are_not_asked_about_too_few_images():
+    config = DigConfig(represent_images=5)
+    assert represent_count(config, {}, available=30) == 5 < FEWEST
 
 
 def test_predictions_are_the_models_own(finished, tiny):

@@ -33,6 +33,24 @@ def made_up_survey():
 
 
 @pytest.fixture(scope="session")
+def made_up_layers():
+    """The module that makes up surveys of layers."""
+    name = "archaeology_fixture_representation"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BESIDE.with_name("fixture_representation.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def layered(made_up_layers):
+    """What has a survey of layers, of two models."""
+    return SimpleNamespace(representation=made_up_layers.made_up_layers())
+
+
+@pytest.fixture(scope="session")
 def attacked(made_up_survey):
     """What has a survey of robustness, of three models."""
     return SimpleNamespace(robustness=made_up_survey.made_up_document())
@@ -303,11 +321,14 @@ def explained():
 
 
 @pytest.fixture
-def source_of(small_run, attacked, zoo_run, world_runs, profile_run, reverser_run, comparison, explained):
+def source_of(
+    small_run, attacked, layered, zoo_run, world_runs, profile_run, reverser_run, comparison, explained
+):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
     from archaeology.figures import explanation_figures, profile_figures, training_figures, world_figures
     from archaeology.figures._world_source import WorldSource, found_runs
+    from archaeology.report.representation import REPRESENTATION_FIGURES
     from archaeology.report.robustness import ROBUSTNESS_FIGURES
 
     zoo = {"zoo_cost": zoo_run, "zoo_error": zoo_run, "zoo_patterns": ("softmax", "performer")}
@@ -325,6 +346,8 @@ def source_of(small_run, attacked, zoo_run, world_runs, profile_run, reverser_ru
             return explained
         if name in ROBUSTNESS_FIGURES:
             return attacked
+        if name in REPRESENTATION_FIGURES:
+            return layered
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

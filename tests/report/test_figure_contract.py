@@ -29,6 +29,7 @@ def views(attacked_run):
         report.head_figures,
         report.leaderboard_figures,
         report.robustness_figures,
+        report.representation_figures,
         report.failure_figures,
     )
     return {view.name: view for group in groups for view in group}

@@ -174,9 +174,10 @@ def test_chapters_come_in_order(any_page):
     _, outline = any_page
     chapters = [a["id"] for _, a in outline.elements if "chapter" in a.get("class", "").split()]
     wanted = (
-        "verdict findings specimens layers heads leaderboard pairs robustness failures limits methods provenance"
+        "verdict findings specimens layers heads leaderboard pairs robustness representation failures "
+        "limits methods provenance"
     ).split()
-    optional = {"specimens", "leaderboard", "robustness", "failures"}
+    optional = {"specimens", "leaderboard", "robustness", "representation", "failures"}
     assert chapters == [name for name in wanted if name not in optional or name in chapters]
     linked = [a["href"][1:] for tag, a in outline.elements if tag == "a" and a.get("href", "")[1:] in wanted]
     assert linked[: len(chapters) + 1] == ["verdict", *chapters]  # first the link that skips to the verdict

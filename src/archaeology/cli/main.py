@@ -15,6 +15,7 @@ from archaeology.core.registry import unknown_name
 COMMANDS = {
     "dig": "compare a vision transformer with a CNN on the same images, and write a report",
     "explain": "why a model answers as it does to a picture: maps by many methods, marked by judges",
+    "represent": "what each layer of a model knows: neighbours, probes, and which layers are alike",
     "attack": "how much a change of the image breaks models: curves, transfer, gradients checked",
     "train": "train a recipe into a checkpoint folder",
     "compare-training": "which way of training is good for what: accuracy, time, intervals, attention",

@@ -93,9 +93,15 @@ class RunDirectory:
         return read_json(path) if path.exists() else None
 
     @cached_property
+<<<<<<< HEAD
     def causes(self) -> Mapping[str, Any] | None:
         """`causes.json`: what failures have in common (`failures/causes.py`); None where that was not asked."""
         path = self.path / "causes.json"
+=======
+    def representation(self) -> Mapping[str, Any] | None:
+        """`representation.json`: what the layers know (`represent/survey.py`); None where that was not measured."""
+        path = self.path / "representation.json"
+>>>>>>> layers
         return read_json(path) if path.exists() else None
 
     @cached_property

@@ -12,6 +12,8 @@ from archaeology.dig.causes import PASSES_OF_AN_IMAGE as PASSES_FOR_CAUSES
 from archaeology.dig.causes import causes_count
 from archaeology.dig.config import DigConfig
 from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
+from archaeology.dig.representing import PASSES_OF_AN_IMAGE as PASSES_OF_LAYERS
+from archaeology.dig.representing import represent_count
 from archaeology.dig.robustness import PASSES_OF_AN_IMAGE, robustness_count
 from archaeology.dig.seen_attention import FULL_PATTERN_TOKENS
 from archaeology.explain.method import explanations
@@ -22,6 +24,7 @@ from archaeology.stats.survey import sum_heads
 
 TRIAL = 4
 SECONDS_OF_REPORT = 8.0
+SECONDS_OF_PROBES = 0.08  # for each image of the survey of layers
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,13 @@ class Forecast:
 
     def text(self) -> str:
         """For people."""
-        lines = [f"  {name:8} {seconds:8.1f} s" for name, seconds in self.seconds.items()]
+        lines = [f"  {name:9} {seconds:8.1f} s" for name, seconds in self.seconds.items()]
         return "\n".join(
             [
                 f"{self.images:,} images, {self.ablation_images:,} of them for head ablation; estimated:",
                 *lines,
-                f"  {'all':8} {self.total:8.1f} s",
-                f"  memory   {self.memory / 1e6:8.0f} MB besides Python and PyTorch (about 600 MB)",
+                f"  {'all':9} {self.total:8.1f} s",
+                f"  memory    {self.memory / 1e6:8.0f} MB besides Python and PyTorch (about 600 MB)",
                 "",
             ]
         )
@@ -86,7 +89,11 @@ def estimate(config: DigConfig) -> Forecast:
     pruned = pruning_count(config, vit, num_heads=layers * heads, available=count)
     judged = {role: judging_count(config, one, available=count) for role, one in (("vit", vit), ("cnn", cnn))}
     broken = robustness_count(config, {"vit": vit, "cnn": cnn}, available=count)
+<<<<<<< HEAD
     asked = causes_count(config, {"vit": vit, "cnn": cnn}, available=count)
+=======
+    layered = represent_count(config, {"vit": vit, "cnn": cnn}, available=count)
+>>>>>>> layers
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
@@ -99,7 +106,13 @@ def estimate(config: DigConfig) -> Forecast:
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
         "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
+<<<<<<< HEAD
         "causes": PASSES_FOR_CAUSES * (per_image["vit"] + per_image["cnn"]) * asked,
+=======
+        # Reading features is quick; probes of every layer are not, and depend on the number of layers and images.
+        "represent": PASSES_OF_LAYERS * (per_image["vit"] + per_image["cnn"]) * layered
+        + SECONDS_OF_PROBES * layered,
+>>>>>>> layers
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

@@ -34,6 +34,7 @@ from archaeology.dig.head_findings import (
     specialization_findings,
 )
 from archaeology.dig.map_findings import layer_findings, leaderboard_findings, pruning_findings
+from archaeology.dig.representation_findings import representation_findings
 from archaeology.dig.robustness_findings import robustness_findings
 
 
@@ -45,6 +46,7 @@ def findings(
     curve: Sequence[Row] = (),
     robustness: Mapping[str, Any] | None = None,
     causes: Mapping[str, Any] | None = None,
+    representation: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """All findings that the numbers carry, strongest first.
 
@@ -55,10 +57,18 @@ def findings(
         curve: The rows of `pruning.parquet`.
         robustness: The document of the survey, as in `robustness.json`.
         causes: What failures have in common, as in `causes.json`.
+        representation: The document of the layers, as in `representation.json`.
     """
-    return found_among(
-        questions(results, heads, layers=layers, curve=curve, robustness=robustness, causes=causes)
+    asked = questions(
+        results,
+        heads,
+        layers=layers,
+        curve=curve,
+        robustness=robustness,
+        causes=causes,
+        representation=representation,
     )
+    return found_among(asked)
 
 
 def found_among(asked: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -74,6 +84,7 @@ def questions(
     curve: Sequence[Row] = (),
     robustness: Mapping[str, Any] | None = None,
     causes: Mapping[str, Any] | None = None,
+    representation: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Everything that was asked of the numbers, answered or not; the arguments are those of `findings`."""
     return [
@@ -88,6 +99,7 @@ def questions(
         *pruning_findings(results, curve),
         *robustness_findings(robustness or {}),
         *causes_findings(causes or {}),
+        *representation_findings(representation or {}),
     ]
 
 

@@ -96,7 +96,14 @@ def survey_both(
     return Broken({**document, "roles": dict(zip(specimens, (one.name for one in aligned), strict=True))})
 
 
-def keeper(parts: Parts, known: tuple[str, ...], count: int, *, strict: Collection[str] = ()) -> Keep:
+def keeper(
+    parts: Parts,
+    known: tuple[str, ...],
+    count: int,
+    *,
+    strict: Collection[str] = (),
+    stage: str = "robustness",
+) -> Keep:
     """What keeps each part of a survey when it is done, and finds it again.
 
     Args:
@@ -105,6 +112,7 @@ def keeper(parts: Parts, known: tuple[str, ...], count: int, *, strict: Collecti
         count: Images of the survey.
         strict: Parts whose errors are raised; any other that a model spoils, because it cannot be differentiated, say,
             is left out with the reason.
+        stage: What the survey is called in the folder of parts.
     """
 
     def keep(part: str, compute: Callable[[], Any]) -> Any:
@@ -116,7 +124,7 @@ def keeper(parts: Parts, known: tuple[str, ...], count: int, *, strict: Collecti
                     raise NotApplicableError(str(error)) from error
                 raise
 
-        stored = parts.get(f"robustness-{part}", known, count, arrays)
+        stored = parts.get(f"{stage}-{part}", known, count, arrays)
         return json.loads(stored["json"].tobytes())
 
     return keep

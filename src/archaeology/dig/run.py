@@ -31,6 +31,7 @@ from archaeology.dig.judging import judge_methods
 from archaeology.dig.labels import match_classes
 from archaeology.dig.maps import draw_maps
 from archaeology.dig.parts import Parts
+from archaeology.dig.representing import represent_both
 from archaeology.dig.results import marked
 from archaeology.dig.robustness import survey_both
 from archaeology.dig.survey import Images, predict, specialization
@@ -237,6 +238,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
         broken = survey_both(specimens, prints, matches, images, parts, config)
     with site.stage("causes"):
         causes = causes_of_both(specimens, prints, matches, images, parts, config)
+    with site.stage("represent"):
+        layered = represent_both(specimens, prints, answers, matches, images, parts, config)
     with site.stage("maps"):
         shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
     with site.stage("write"):
@@ -248,10 +251,17 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "not_judged": {role: one.reason for role, one in judged.items() if one.board is None},
             "pruning": ablated.pruned(config.seed),
             "not_attacked": broken.reason,
+            "not_represented": layered.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
         asked = questions(
-            results, heads, layers=ablated.layers, curve=curve, robustness=broken.document, causes=causes
+            results,
+            heads,
+            layers=ablated.layers,
+            curve=curve,
+            robustness=broken.document,
+            causes=causes,
+            representation=layered.document,
         )
         results |= {"num_questions": len(asked), "findings": found_among(asked)}
         results = marked({"headline": headline(results), **results})
@@ -266,6 +276,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             write_json(site.folder / "robustness.json", broken.document)
         if causes is not None:
             write_json(site.folder / "causes.json", causes)
+        if layered.document is not None:
+            write_json(site.folder / "representation.json", layered.document)
         split = images.decoded.split
         write_table(
             site.folder / "metrics.parquet",

@@ -18,6 +18,11 @@ from archaeology.report.leaderboards import Leaderboards, leaderboards
 from archaeology.report.limits import Limits, limits
 from archaeology.report.methods import Methods, methods
 from archaeology.report.pairs import Pairs, pairs
+from archaeology.report.representation import (
+    REPRESENTATION_FIGURES,
+    Representation,
+    representation,
+)
 from archaeology.report.robustness import ROBUSTNESS_FIGURES, Robustness, robustness
 from archaeology.report.shown import shown_images
 from archaeology.report.specimens import Specimens, specimens
@@ -47,6 +52,7 @@ CHAPTERS = {
     "leaderboard": "Which map to believe",
     "pairs": "Where each model looks",
     "robustness": "What breaks them",
+    "representation": "What the layers know",
     "failures": "Where they fail",
     "limits": "What this report cannot say",
     "methods": "Methods",
@@ -88,6 +94,8 @@ class Report:
     head_figures: tuple[FigureView, ...]
     robustness: Robustness | None
     robustness_figures: tuple[FigureView, ...]
+    representation: Representation | None
+    representation_figures: tuple[FigureView, ...]
     failures: Failures | None
     failure_figures: tuple[FigureView, ...]
     causes: CausesView | None
@@ -115,8 +123,15 @@ def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Repo
     height, width = (int(size) for size in run.specimens["pixels"].shape[-2:])
     models, side_by_side = facts["models"], pairs(run, images)
     boards, breaks, wrong = leaderboards(run), robustness(run), failures(run)
+    layered = representation(run)
     explored = specimens(run, images, full=full, room=room)
-    optional = {"specimens": explored, "leaderboard": boards, "robustness": breaks, "failures": wrong}
+    optional = {
+        "specimens": explored,
+        "leaderboard": boards,
+        "robustness": breaks,
+        "representation": layered,
+        "failures": wrong,
+    }
     absent = {key for key, found in optional.items() if found is None}
     chapters = {key: title for key, title in CHAPTERS.items() if key not in absent}
     return Report(
@@ -140,6 +155,8 @@ def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Repo
         head_figures=_views(drawn, HEAD_FIGURES),
         robustness=breaks,
         robustness_figures=_views(drawn, ROBUSTNESS_FIGURES),
+        representation=layered,
+        representation_figures=_views(drawn, REPRESENTATION_FIGURES),
         failures=wrong,
         failure_figures=_views(drawn, FAILURE_FIGURES),
         causes=causes(run),

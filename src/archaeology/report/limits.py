@@ -12,6 +12,7 @@ from archaeology.dig.map_findings import NAMES
 from archaeology.explain.method import title_of
 from archaeology.figures.words import count, fixed, plural, tight
 from archaeology.report.attack_terms import MEASURES
+from archaeology.report.representation import TERMS, counts_of
 
 FEW = 100  # images; a share measured on fewer has an interval of up to 20 points and more
 LEADERBOARD = "leaderboard"
@@ -37,6 +38,7 @@ def limits(run: RunDirectory) -> Limits:
         ("One model of each kind", _single(run)),
         *_chosen(run),
         *_boards(run),
+        *_layers(run),
         *_small_parts(run),
         ("How many questions", _questions(run.results)),
     ]
@@ -122,6 +124,18 @@ def _by_sanity(board: dict[str, Any], verdict: str) -> str:
     return ", ".join(sorted(title_of(name) for name in named))
 
 
+def _layers(run: RunDirectory) -> Iterator[tuple[str, str]]:
+    """What reading layers does not show."""
+    if run.representation:
+        yield (
+            "What a readable layer is no proof of",
+            "That a line or neighbours can tell the class from a layer does not show that the model uses it: what is "
+            "there may be left alone by all that follows. CKA says that two layers find the same images alike, not "
+            "that they know the same; it is moved most by the directions of largest spread. A map of images bends what "
+            "it draws, and a probe on other images or labels may read something else.",
+        )
+
+
 def _small_parts(run: RunDirectory) -> Iterator[tuple[str, str]]:
     """Parts that stand on fewer than `FEW` images."""
     parts: dict[str, int] = {}
@@ -132,7 +146,7 @@ def _small_parts(run: RunDirectory) -> Iterator[tuple[str, str]]:
         parts["removing heads"] = int(run.heads.column("ablation_n")[0].as_py() or 0)
     if run.pruning is not None and len(run.pruning):
         parts["pruning"] = int(run.pruning.column("n")[0].as_py())
-    parts |= _attacked(run.robustness or {})
+    parts |= _attacked(run.robustness or {}) | counts_of(run.representation or {})
     few = [f"{name} ({count(n)})" for name, n in parts.items() if 0 < n < FEW]
     if few:
         text = (
@@ -175,6 +189,11 @@ def missing(run: RunDirectory) -> Iterator[str]:
         yield f"What breaks the models: {reason}."
     for part, reason in ((run.robustness or {}).get("missing") or {}).items():
         title = MEASURES[part].title if part in MEASURES else str(part).replace("_", " ").capitalize()
+        yield f"{title}: {str(reason).rstrip('.')}."
+    if reason := results.get("not_represented"):
+        yield f"What the layers know: {reason}."
+    for part, reason in ((run.representation or {}).get("missing") or {}).items():
+        title = TERMS[part].title if part in TERMS else str(part).replace("_", " ").capitalize()
         yield f"{title}: {str(reason).rstrip('.')}."
     skipped = run.run["data"].get("skipped") or []
     if skipped:

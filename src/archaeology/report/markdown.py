@@ -29,6 +29,7 @@ def markdown(report: Report) -> str:
         *_choices(report),
         _pairs(report),
         *_robustness(report),
+        *_representation(report),
         *_failures(report),
         f"## {report.chapters['limits']}",
         *(f"- **{plain(title)}.** {plain(text)}" for title, text in report.limits.lines),
@@ -96,7 +97,13 @@ def _causes(report: Report) -> list[str]:
 
 
 def _methods(report: Report) -> list[str]:
-    terms = (*report.methods.maps, *report.methods.judges, *report.methods.attacks, *report.methods.measures)
+    terms = (
+        *report.methods.maps,
+        *report.methods.judges,
+        *report.methods.attacks,
+        *report.methods.measures,
+        *report.methods.layers,
+    )
     return [
         *(
             f"- **{plain(term.title)}.** {plain(term.text)}{f' ({plain(term.source)})' if term.source else ''}"
@@ -156,6 +163,20 @@ def _robustness(report: Report) -> list[str]:
         ),
         *(f"- {plain(line)}" for line in chapter.unsuspected),
         *_figures(report.robustness_figures),
+        *([missing] if chapter.missing else []),
+    ]
+
+
+def _representation(report: Report) -> list[str]:
+    chapter = report.representation
+    if chapter is None:
+        return []
+    missing = table(("Not asked of the layers", "Reason"), chapter.missing)
+    return [
+        f"## {report.chapters['representation']}",
+        plain(" ".join(chapter.intro)),
+        *_figures(report.representation_figures),
+        *(f"- Layers of {plain(name)}, first to last: {plain(listed)}." for name, listed in chapter.layers),
         *([missing] if chapter.missing else []),
     ]
 

@@ -50,6 +50,7 @@ CHAPTERS = (
     ("heads", "head_figures"),
     ("leaderboard", "leaderboard_figures"),
     ("robustness", "robustness_figures"),
+    ("representation", "representation_figures"),
     ("failures", "failure_figures"),
 )
 

@@ -1,5 +1,6 @@
 """What layers know: how alike they are, what can be read off them, and how they see patches."""
 
+from archaeology.core.facade import make_callable
 from archaeology.represent.by_layer import Reading as Reading
 from archaeology.represent.by_layer import read_by_layer as read_by_layer
 from archaeology.represent.cka import cka as cka
@@ -21,5 +22,11 @@ from archaeology.represent.projections import project as project
 from archaeology.represent.readouts import readouts as readouts
 from archaeology.represent.retrieval import retrieve as retrieve
 from archaeology.represent.similarity import Tap as Tap
+from archaeology.represent.similarity import feature_similarity as feature_similarity
 from archaeology.represent.similarity import layer_similarity as layer_similarity
 from archaeology.represent.similarity import readout_similarity as readout_similarity
+from archaeology.represent.survey import represent as represent
+
+make_callable(
+    __name__, represent
+)  # so that archaeology.represent([vit, cnn], images, labels) reads as in the guide

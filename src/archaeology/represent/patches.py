@@ -162,6 +162,25 @@ def patch_colours(patches: PatchFeatures) -> PatchColours:
     )
 
 
+def plain_colours(patches: PatchFeatures) -> Float[np.ndarray, "image row column 3"]:
+    """The first three components of all patches as red, green and blue in [0, 1], the same for all images.
+
+    Nothing is called ground: in a model trained with labels the first component often parts classes and not places.
+
+    Raises:
+        ValueError: If all patches have the same features.
+    """
+    flat = patches.values.reshape(-1, patches.values.shape[-1]).astype(np.float64)
+    if not np.ptp(flat, axis=0).any():
+        raise ValueError(
+            f"colours need patches that differ, but all have the same features in {patches.name}."
+        )
+    parts, _ = principal(flat, 3)
+    low, high = np.percentile(parts, TAILS, axis=0)
+    scaled = np.clip((parts - low) / np.where(high > low, high - low, 1), 0, 1)
+    return scaled.reshape(*patches.values.shape[:3], 3)
+
+
 def otsu(values: Float[np.ndarray, " value"]) -> float:
     """The threshold that parts values into two groups as far apart as can be; the middle of the best ones."""
     counts, edges = np.histogram(values, BINS)

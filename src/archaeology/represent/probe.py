@@ -66,6 +66,7 @@ class FewShot:
         shots: Images of each class.
         accuracy: Mean over draws for each number of shots, with Student's interval over draws.
         draws: Every draw's accuracy.
+        by_image: Share of the draws in which each test image was named right.
         num_test: Images judged.
     """
 
@@ -73,6 +74,7 @@ class FewShot:
     shots: tuple[int, ...]
     accuracy: tuple[Interval, ...]
     draws: Float[np.ndarray, "shot draw"]
+    by_image: Float[np.ndarray, "shot test"]
     num_test: int
 
 
@@ -161,16 +163,16 @@ def few_shot(
             f"few_shot needs draws >= 2 and at least as many images in every class as shots, but got {draws=}, "
             f"shots={list(shots)}, and a class with {counts.min()} images."
         )
-    found = np.zeros((len(shots), draws))
+    right = np.zeros((len(shots), draws, len(truth)))
     for draw in range(draws):
         order = numpy_generator(seed, "few shots", draw).permutation(len(labels))
         for row, count in enumerate(shots):
             chosen = _first_of_each(labels, order, count)
             scaler, model, _ = _fitted(train.values[chosen], labels[chosen], strength)
-            found[row, draw] = np.mean(_named(scaler, model, test.values) == truth)
-    return FewShot(
-        train.name, tuple(shots), tuple(_over_draws(row, level) for row in found), found, len(truth)
-    )
+            right[row, draw] = _named(scaler, model, test.values) == truth
+    found = right.mean(axis=2)
+    accuracy = tuple(_over_draws(row, level) for row in found)
+    return FewShot(train.name, tuple(shots), accuracy, found, right.mean(axis=1), len(truth))
 
 
 def check_apart(train: Features, test: Features) -> None:

@@ -20,8 +20,10 @@ from archaeology.core.progress import progress
 from archaeology.core.seeding import numpy_generator
 from archaeology.represent.cka import checked_width
 from archaeology.represent.features import (
+    Features,
     Images,
     check_finite,
+    check_same_images,
     chosen_layers,
     images_at,
     images_per_pass,
@@ -192,6 +194,68 @@ def readout_similarity(
     return layer_similarity(
         specimen, specimen, images, first_taps=taps, second_taps=taps, batch_size=batch_size, seed=seed
     )
+
+
+def feature_similarity(
+    first: Sequence[Features],
+    second: Sequence[Features],
+    *,
+    batch_size: int = BATCH,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Similarity:
+    """The same linear CKA as `layer_similarity`, of features that are at hand: no model runs.
+
+    Args:
+        first: Feature sets of one model's layers, all of the same images in the same order.
+        second: Of another model, or the same sets again.
+        batch_size: As in `layer_similarity`.
+        seed: Likewise, so that both give the same numbers.
+        level: Likewise.
+
+    Raises:
+        ValueError: If there is no feature set, they are of other images, a feature is not finite, or there are fewer
+            than 4 images or `batch_size` is less.
+    """
+    if not first or not second:
+        raise ValueError(
+            f"feature_similarity needs a layer of each model, but got {len(first)} and {len(second)}."
+        )
+    count = len(first[0])
+    if min(batch_size, count) < FEWEST["unbiased"]:
+        raise ValueError(
+            f"the unbiased estimator needs at least {FEWEST['unbiased']} images in a batch, but got {batch_size=} and "
+            f"{count} images."
+        )
+    for features in (*first, *second):
+        check_same_images(first[0], features)
+        check_finite(features.values, features.name)
+    order = numpy_generator(seed, "cka batches", count).permutation(count)
+    sides = (first,) if first is second else (first, second)
+    batches: list[tuple[np.ndarray, ...]] = []
+    for rows in _equal_parts(order, batch_size):
+        scale = scale_of(len(rows), "unbiased")
+        flat = [np.stack([_flat_gram(features.values[rows]) for features in side]) for side in sides]
+        one, other = flat[0], flat[-1]
+        batches.append((one @ other.T / scale, (one**2).sum(axis=1) / scale, (other**2).sum(axis=1) / scale))
+    pairs, one, other = (np.stack(parts) for parts in zip(*batches, strict=True))
+    return Similarity(
+        first=first[0].specimen,
+        second=second[0].specimen,
+        first_taps=tuple(Tap(features.layer, features.readout) for features in first),
+        second_taps=tuple(Tap(features.layer, features.readout) for features in second),
+        cka=jackknifed(BatchSums(pairs, one, other), count, level),
+        constant=tuple(features.name for side in sides for features in side if is_constant(features.values)),
+        kernel="linear",
+        num_images=count,
+        num_batches=len(batches),
+    )
+
+
+def _flat_gram(values: Float[np.ndarray, "image feature"]) -> Float[np.ndarray, " pair"]:
+    """A centred Gram matrix as one row; zeros where the features are constant."""
+    gram = np.zeros((len(values), len(values))) if is_constant(values) else linear_gram(values)
+    return centred(gram).ravel()
 
 
 def jackknifed(sums: BatchSums, num_images: int, level: float = 0.95) -> Intervals:

@@ -1,0 +1,241 @@
+"""Findings about what layers know: where the class becomes readable, by what token, and how alike the models are.
+
+Differences on the same images have McNemar's p-value, ratios and CKA one read off their intervals; where the most
+extreme of several layers is named, its p-value counts as often as there were layers to choose from.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archaeology.dig.finding import (
+    CAP,
+    Finding,
+    Row,
+    distance_from,
+    interval,
+    measured,
+    number,
+    p_between,
+    p_of,
+    percent,
+    points,
+    short_name,
+    side,
+    turned,
+    unanswered,
+)
+
+NEARLY = 0.9  # of the last layer's accuracy: such a layer already knows the class
+READOUTS = {
+    "class_token": "the class token",
+    "mean_patches": "the mean of the patches",
+    "registers": "the registers",
+}
+HOW = {"knn": "by nearest neighbours", "probe": "by a linear probe"}
+
+
+def representation_findings(document: Mapping[str, Any]) -> list[Finding]:
+    """Every question asked of the document, answered or not."""
+    reading = document.get("reading") or {}
+    return [
+        *(_early(curve, reading) for curve in main_curves(reading)),
+        *(_compared(row) for row in reading.get("compared") or ()),
+        *_few_shot(document.get("few_shot") or {}),
+        *_similarity(document),
+        *(_outliers(found) for found in document.get("outliers") or ()),
+        *(_objects(found) for found in (document.get("objects") or {}).get("scores") or ()),
+    ]
+
+
+def main_curves(reading: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """One curve for each model: of the class token where there is one."""
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for curve in reading.get("curves") or ():
+        if curve["readout"] == "class_token" or curve["specimen"] not in chosen:
+            chosen[curve["specimen"]] = curve
+    return list(chosen.values())
+
+
+def _early(curve: Row, reading: Row) -> Finding:
+    """Does a layer before the last already know nearly as much?"""
+    table: Sequence[Row] = curve["table"]
+    last, k, n = table[-1], int(reading["main_k"]), int(reading["num_asked"])
+    known = interval(last, f"knn_{k}")
+    earlier = [row for row in table[:-1] if row.get("knn_of_last") is not None]
+    if not earlier or known["low"] <= number(reading["chance"]):
+        return unanswered("layer_reading", 1.0)
+    shares = [interval(row, "knn_of_last") for row in earlier]
+    p_values = [
+        p_of(share, NEARLY, tried=len(shares)) if share["value"] > NEARLY else 1.0 for share in shares
+    ]
+    sure = [
+        at
+        for at, (share, p) in enumerate(zip(shares, p_values, strict=True))
+        if share["low"] > NEARLY and p < 0.05
+    ]
+    if not sure:
+        return unanswered("layer_reading", min(p_values))
+    first = sure[0]
+    share, row = shares[first], interval(earlier[first], f"knn_{k}")
+    text = (
+        f"The {k} nearest neighbours of {n:,} images are of their class for {percent(row['value'])} after layer "
+        f"{first + 1} of {len(table)} ({percent(row['low'])} to {percent(row['high'])}) and for "
+        f"{percent(known['value'])} after the last: {percent(share['value'])} of it (95 % interval "
+        f"{percent(share['low'])} to {percent(share['high'])}), with {reading['num_known']:,} other images known."
+    )
+    title = f"Layer {first + 1} of {len(table)} of {short_name(curve['specimen'])} already knows the class"
+    return Finding(
+        title,
+        text,
+        "layer_reading",
+        min(CAP, distance_from(NEARLY, share)),
+        p_values[first],
+        measured("of the last layer's accuracy", share, "%", n),
+    )
+
+
+def _compared(row: Row) -> Finding:
+    """Does one readout, or one model, surely know more in its last layer?"""
+    gap, p_value, n = interval(row, "difference"), number(row["p"]), int(row["n"])
+    if not side(gap):
+        return unanswered("layer_reading", p_value)
+    names = [short_name(row["specimen"]), short_name(row["other"])]
+    readouts = [READOUTS.get(row[key], row[key].replace("_", " ")) for key in ("readout", "other_readout")]
+    if gap["value"] < 0:
+        gap, names, readouts = turned(gap), names[::-1], readouts[::-1]
+    if row["specimen"] == row["other"]:
+        title = f"In {names[0]} {readouts[0]} knows more of the class than {readouts[1]}, {HOW[row['what']]}"
+        what = f"{readouts[0]} and {readouts[1]} of its last layer"
+    else:
+        title = f"The last layer of {names[0]} knows more of the class than that of {names[1]}, {HOW[row['what']]}"
+        what = f"{readouts[0]} of {names[0]} and {readouts[1]} of {names[1]}"
+    text = (
+        f"Asked about the same {n:,} images {HOW[row['what']]}, {what} differ by {points(gap['value'])} "
+        f"(95 % interval {points(gap['low'])} to {points(gap['high'])}); as many other images were known."
+    )
+    measure = measured("more named right", gap, "points", n)
+    return Finding(title, text, "layer_reading", distance_from(0.0, gap), p_value, measure)
+
+
+def _few_shot(found: Row) -> Iterator[Finding]:
+    """Which model needs fewer labels? Asked of the fewest and of five, not of every number of labels."""
+    rows = [row for row in found.get("compared") or () if row["shots"] in (1, 5)]
+    for row in rows:
+        gap, one, other = interval(row, "difference"), str(row["specimen"]), str(row["other"])
+        p_value = p_of(gap)
+        if not side(gap):
+            yield unanswered("few_shot", p_value)
+            continue
+        if gap["value"] < 0:
+            gap, one, other = turned(gap), other, one
+        labels = "one label" if row["shots"] == 1 else f"{row['shots']} labels"
+        shares = {
+            curve["specimen"]: next(at["accuracy"] for at in curve["table"] if at["shots"] == row["shots"])
+            for curve in found["curves"]
+        }
+        text = (
+            f"A probe on its last layer that saw {labels} of each of {found['num_classes']} classes names "
+            f"{percent(shares[one])} of {found['n']:,} images right, on {short_name(other)} {percent(shares[other])}: "
+            f"{points(gap['value'])} more (95 % interval over {found['draws']} draws of labels and over images "
+            f"{points(gap['low'])} to {points(gap['high'])})."
+        )
+        yield Finding(
+            f"With {labels} for each class {short_name(one)} says more than {short_name(other)}",
+            text,
+            "few_shot",
+            distance_from(0.0, gap),
+            p_value,
+            measured("more named right", gap, "points", int(found["n"])),
+        )
+
+
+def _similarity(document: Row) -> Iterator[Finding]:
+    """Are two models most alike at their ends, at their beginnings or in between?"""
+    found = next((one for one in document.get("similarity") or () if one["first"] != one["second"]), None)
+    if found is None:
+        return
+    value, low, high = (np.array(found[key], dtype=float) for key in ("cka", "low", "high"))
+    if not np.isfinite(value).any():
+        return
+    best = np.unravel_index(int(np.nanargmax(value)), value.shape)
+
+    def at(row: int, column: int) -> dict[str, float]:
+        return {
+            "value": float(value[row, column]),
+            "low": float(low[row, column]),
+            "high": float(high[row, column]),
+        }
+
+    top, end = at(int(best[0]), int(best[1])), at(value.shape[0] - 1, value.shape[1] - 1)
+    p_value = p_between(top, end, tried=value.size - 1)
+    names = [short_name(found[key]) for key in ("first", "second")]
+    if not top["low"] > end["high"]:  # also where an end is not known
+        yield unanswered("layer_similarity", p_value)
+        return
+    places = [f"layer {int(place) + 1} of {count}" for place, count in zip(best, value.shape, strict=True)]
+    text = (
+        f"Over the same {found['n']:,} images, {places[0]} of {names[0]} and {places[1]} of {names[1]} have a CKA of "
+        f"{top['value']:.2f} (95 % interval {top['low']:.2f} to {top['high']:.2f}; 1: the same images are alike to "
+        f"both), their last layers {end['value']:.2f} ({end['low']:.2f} to {end['high']:.2f})."
+    )
+    yield Finding(
+        f"{names[0]} and {names[1]} agree most at {places[0]} and {places[1]}, not in what they end with",
+        text,
+        "layer_similarity",
+        min(
+            CAP,
+            (top["value"] - end["value"]) / max(top["value"] - top["low"], end["high"] - end["value"], 1e-9),
+        ),
+        p_value,
+        measured("CKA there", top, "", int(found["n"])),
+    )
+
+
+def _outliers(found: Row) -> Finding:
+    """Are there patches of a norm far beyond the others'?"""
+    share = interval(found, "share")
+    p_value = p_of(share)
+    if found["threshold"] is None or share["low"] <= 0:
+        return unanswered("token_norms", p_value if found["threshold"] is not None else 1.0)
+    text = (
+        f"In the last layer of {short_name(found['specimen'])}, {percent(share['value'])} of {found['num_patches']:,} "
+        f"patches (95 % interval over {found['n']:,} images {percent(share['low'])} to {percent(share['high'])}) have "
+        f"a norm above {found['threshold']:.3g}, where the median is {found['median']:.3g}, with a valley between "
+        "the two groups."
+    )
+    title = (
+        f"{percent(share['value'])} of the patches of {short_name(found['specimen'])} are outliers in norm"
+    )
+    return Finding(
+        title,
+        text,
+        "token_norms",
+        distance_from(0.0, share),
+        p_value,
+        measured("patches of high norm", share, "%", int(found["n"])),
+    )
+
+
+def _objects(found: Row) -> Finding:
+    """Do the patches alone show where the object is, better than a box in the middle of the image?"""
+    gain = interval(found, "gain")
+    p_value = p_of(gain)
+    if side(gain) <= 0:
+        return unanswered("patch_objects", p_value)
+    overlap, middle = interval(found, "overlap"), interval(found, "middle_overlap")
+    text = (
+        f"Boxes cut out of the patches of {short_name(found['specimen'])}, without labels, cover the true box to "
+        f"{percent(overlap['value'])} (overlap over union), a box in the middle to {percent(middle['value'])}: "
+        f"{points(gain['value'])} more on the same {found['n']:,} images (95 % interval {points(gain['low'])} to "
+        f"{points(gain['high'])})."
+    )
+    return Finding(
+        f"The patches of {short_name(found['specimen'])} show where the object is without being asked",
+        text,
+        "patch_objects",
+        distance_from(0.0, gain),
+        p_value,
+        measured("overlap beyond a box in the middle", gain, "points", int(found["n"])),
+    )

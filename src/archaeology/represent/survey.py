@@ -1,0 +1,182 @@
+"""Everything that can be asked of what layers know, asked of some models about the same images, as one document.
+
+Half of the images are known: neighbours and probes learn from them. The other half is asked, and no image is in both.
+Each part is a pure function of features that are read once, so a part that cannot be asked of these models or images
+(no labels, no grid of patches) is left out with its reason and the others stay.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from archaeology.core.seeding import numpy_generator
+from archaeology.core.storage import plain_json
+from archaeology.represent.features import Images, image_ids, images_at
+from archaeology.represent.places import checked_layers, layer_paths
+from archaeology.represent.projections import projections
+from archaeology.represent.survey_parts import PARTS, Asked, part_names
+from archaeology.specimens.specimen import Specimen
+
+SCHEMA_VERSION = 1
+FEWEST = 8  # images: unbiased CKA needs 4, and halves of fewer say nothing
+MOST_LAYERS = 12  # of each model, evenly taken: more rows than a reader can tell apart
+MAPS = ("tsne", "pca")
+Keep = Callable[[str, Callable[[], Any]], Any]
+
+
+def represent(
+    specimens: Sequence[Specimen],
+    images: Images,
+    labels: Int[Tensor, " label"] | Int[np.ndarray, " label"] | None = None,
+    *,
+    classes: Sequence[str] = (),
+    names: Sequence[str] = (),
+    boxes: Float[np.ndarray, "box 4"] | None = None,
+    right: Mapping[str, Bool[np.ndarray, " _"]] | None = None,
+    layers: Mapping[str, Sequence[str]] | None = None,
+    wanted: Sequence[str] | None = None,
+    maps: Sequence[str] = MAPS,
+    seed: int = 0,
+    keep: Keep | None = None,
+) -> dict[str, Any]:
+    """What the layers of one or more models know of these images: a document for figures, findings and files.
+
+    Args:
+        specimens: The models, of different names; the first two are compared.
+        images: All models see the same; an image that is there again, pixel for pixel, is left out.
+        labels: Their classes from 0 on, -1 for none; None where they are not known, so that nothing is read off.
+        classes: Names of the classes; numbers where there are none.
+        names: Of the images, likewise.
+        boxes: Around the object, x_min, y_min, x_max, y_max as shares of width and height, NaN where unknown.
+        right: By model, whether it answers each image rightly: marked on the map.
+        layers: Module paths by model; where there are none, those of `layer_paths`, at most 12, evenly taken.
+        wanted: Parts, of "similarity", "reading", "few_shot", "maps", "outliers", "objects", "retrieval"; all if None.
+        maps: Methods that draw maps: "tsne", "pca", and "umap" where its package is installed (it takes half a minute
+            to get going, so nobody gets it unasked). The first is drawn.
+        seed: Of halves, batches, draws, maps and intervals.
+        keep: Called with a part's name and what computes it; may answer with what was computed before.
+
+    Returns:
+        The document: "specimens", "n", the parts, "missing" (reasons by part) and "seconds" (by part).
+
+    Raises:
+        UnknownNameError: If there is no such part, layer or method of maps.
+        MissingExtraError: If the package of a method of maps is not installed.
+        ValueError: If there is no model or two of one name, fewer than 8 different images, or labels, names, boxes or
+            answers are not one for each image.
+    """
+    chosen = part_names(wanted)
+    for method in maps:
+        projections.get(method)
+    _check(
+        specimens, len(images), {"labels": labels, "names": names or None, "boxes": boxes, **(right or {})}
+    )
+    pixels = images_at(images, np.arange(len(images)))
+    ids = image_ids(pixels)
+    rows = np.array(sorted({name: row for row, name in reversed(list(enumerate(ids)))}.values()))
+    if len(rows) < FEWEST:
+        raise ValueError(f"layers are asked about at least {FEWEST} different images, but got {len(rows)}.")
+    truth = None if labels is None else np.asarray(labels)[rows].astype(np.int64)
+    reason = _why_unlabelled(truth)
+    known, asked = (np.arange(0), np.arange(0)) if reason or truth is None else halves(truth, seed)
+    subject = Asked(
+        specimens=tuple(specimens),
+        layers={one.name: _layers_of(one, layers) for one in specimens},
+        images=pixels[rows],
+        names=tuple(str(names[row]) if names else str(row) for row in rows),
+        labels=None if reason else truth,
+        classes=_class_names(truth, classes),
+        known=known,
+        asked=asked,
+        boxes=None if boxes is None else boxes[rows],
+        right={name: np.asarray(found)[rows] for name, found in (right or {}).items()},
+        projections=tuple(maps),
+        seed=seed,
+    )
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "specimens": [
+            {"name": one.name, "kind": one.kind, "layers": list(subject.layers[one.name])}
+            for one in specimens
+        ],
+        "n": len(rows),
+        "num_known": len(known),
+        "num_asked": len(asked),
+        "num_copies": len(images) - len(rows),
+        "classes": list(subject.classes),
+        "seed": seed,
+    }
+    missing: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    for name in chosen:
+        part = PARTS[name]
+        if part.needs_labels and reason:
+            missing[name] = reason
+            continue
+        started = time.monotonic()
+
+        def compute(part: Callable[[Asked], Any] = part.compute) -> Any:
+            return plain_json(part(subject))
+
+        try:
+            document[name] = keep(name, compute) if keep else compute()
+        except ValueError as error:  # what these models or images do not allow; each says what it needs
+            missing[name] = str(error)
+        seconds[name] = round(time.monotonic() - started, 2)
+    return {**document, "missing": missing, "seconds": seconds}
+
+
+def halves(
+    labels: Int[np.ndarray, " image"], seed: int = 0
+) -> tuple[Int[np.ndarray, " known"], Int[np.ndarray, " asked"]]:
+    """Rows of images that are known and of those that are asked: of every class one half each, the odd one known."""
+    order = numpy_generator(seed, "halves", len(labels)).permutation(len(labels))
+    place = np.empty(len(labels), np.int64)  # of an image among those of its class, in random order
+    for name in np.unique(labels):
+        own = order[labels[order] == name]
+        place[own] = np.arange(len(own))
+    return np.flatnonzero(place % 2 == 0), np.flatnonzero(place % 2 == 1)
+
+
+def evenly(paths: Sequence[str], most: int = MOST_LAYERS) -> tuple[str, ...]:
+    """At most `most` of the paths, evenly taken, with the first and the last."""
+    if len(paths) <= most:
+        return tuple(paths)
+    return tuple(paths[place] for place in np.linspace(0, len(paths) - 1, most).round().astype(int))
+
+
+def _layers_of(specimen: Specimen, layers: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+    named = (layers or {}).get(specimen.name)
+    return checked_layers(specimen, tuple(named)) if named else evenly(layer_paths(specimen))
+
+
+def _class_names(labels: Int[np.ndarray, " image"] | None, classes: Sequence[str]) -> tuple[str, ...]:
+    count = 0 if labels is None or not len(labels) else int(labels.max()) + 1
+    return tuple(str(classes[place]) if place < len(classes) else str(place) for place in range(count))
+
+
+def _why_unlabelled(labels: Int[np.ndarray, " image"] | None) -> str:
+    """Why nothing can be read off; empty where it can."""
+    if labels is None or (labels < 0).all():
+        return "the images have no labels"
+    if (labels < 0).any():
+        return f"{int((labels < 0).sum())} of {len(labels)} images have no label"
+    _, counts = np.unique(labels, return_counts=True)
+    if (counts > 1).sum() < 2:
+        return "at least two classes must have two images each, one to know and one to ask"
+    return ""
+
+
+def _check(specimens: Sequence[Specimen], count: int, parallel: Mapping[str, Any]) -> None:
+    names = [one.name for one in specimens]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"represent needs models of different names, at least one, but got {names}.")
+    for name, values in parallel.items():
+        if values is not None and len(values) != count:
+            raise ValueError(
+                f"there must be one entry for each image, but {name} has {len(values)} and there are {count} images."
+            )

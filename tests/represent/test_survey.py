@@ -1,0 +1,197 @@
+"""The survey of layers: halves that share nothing, parts that equal their functions, reasons where one cannot be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+from tests.represent.made_up import features, random
+from tests.represent.test_features import convnet, registered_vit
+
+import archaeology as arc
+from archaeology.core.errors import UnknownNameError
+from archaeology.core.intervals import Interval
+from archaeology.represent import extract_features, feature_similarity, layer_similarity
+from archaeology.represent.survey import evenly, halves, represent
+from archaeology.represent.survey_parts import PARTS, both_ways, over_draws, part_names
+
+COUNT = 36
+
+
+@pytest.fixture(scope="module")
+def models():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return replace(registered_vit(), name="vit"), replace(convnet(), name="cnn")
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.arange(COUNT) % 3
+
+
+@pytest.fixture(scope="module")
+def images(labels):
+    """Noise with a square whose colour is the class."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 120, (COUNT, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    for row, label in enumerate(labels):
+        pixels[row, label, 4:12, 4:12] = 255
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def document(models, images, labels):
+    boxes = np.tile([0.25, 0.25, 0.75, 0.75], (COUNT, 1))
+    return arc.represent(
+        models,
+        images,
+        labels,
+        classes=("red", "green", "blue"),
+        boxes=boxes,
+        right={"vit": labels == 0},
+    )
+
+
+def test_a_document_has_every_part_and_its_counts(document):
+    assert document["missing"] == {}
+    assert set(PARTS) <= set(document) and set(document["seconds"]) == set(PARTS)
+    assert (document["n"], document["num_known"], document["num_asked"]) == (COUNT, 18, 18)
+    assert document["specimens"][0]["layers"][-1] == "blocks.1"
+    assert document["maps"]["models"][0]["right"] == [row % 3 == 0 for row in range(COUNT)]
+    assert document["maps"]["models"][1]["right"] is None
+    assert [one["specimen"] for one in document["outliers"]] == ["vit"]
+    assert {row["specimen"] for row in document["objects"]["scores"]} <= {"vit", "cnn"}
+
+
+def test_the_same_call_gives_the_same_document(document, models, images, labels):
+    again = represent(
+        models, images, labels, classes=("red", "green", "blue"), wanted=("reading", "similarity", "maps")
+    )
+    assert again["reading"] == document["reading"] and again["similarity"] == document["similarity"]
+    assert again["maps"]["models"][0]["methods"] == document["maps"]["models"][0]["methods"]
+
+
+def test_halves_share_no_image_and_halve_every_class():
+    labels = np.array([0] * 7 + [1] * 4 + [2])
+    known, asked = halves(labels, seed=5)
+    assert sorted([*known, *asked]) == list(range(12))
+    assert np.bincount(labels[known]).tolist() == [4, 2, 1] and np.bincount(labels[asked]).tolist() == [3, 2]
+    assert not np.array_equal(known, halves(labels, seed=6)[0])
+    np.testing.assert_array_equal(known, halves(labels, seed=5)[0])
+
+
+def test_neighbours_of_the_document_are_those_of_scikit_learn(document, models, images, labels):
+    known, asked = halves(labels, 0)
+    found = extract_features(models[1], images)
+    curve = next(one for one in document["reading"]["curves"] if one["specimen"] == "cnn")
+    for layer, row in zip(found, curve["table"], strict=True):
+        oracle = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+        oracle.fit(layer.values[known], labels[known])
+        right = accuracy_score(labels[asked], oracle.predict(layer.values[asked]))
+        assert row["layer"] == layer.layer and row["knn_1"] == pytest.approx(right)
+        assert row["knn_1_low"] <= right <= row["knn_1_high"] and row["n"] == len(asked)
+
+
+def test_a_layer_that_shows_the_class_is_read(document):
+    curve = next(one for one in document["reading"]["curves"] if one["specimen"] == "cnn")
+    assert max(row["probe"] for row in curve["table"]) > 0.9 > 0.34 > document["reading"]["chance"]
+    last = curve["table"][-1]
+    assert last["knn_of_last"] == pytest.approx(1.0) and last["knn_of_last_low"] == pytest.approx(1.0)
+
+
+def test_similarity_of_features_is_that_of_models(models, images):
+    vit, cnn = models
+    streamed = layer_similarity(vit, cnn, images, batch_size=12, seed=4)
+    held = feature_similarity(
+        extract_features(vit, images), extract_features(cnn, images), batch_size=12, seed=4
+    )
+    assert held.num_batches == streamed.num_batches == 3 and held.first_taps == streamed.first_taps
+    for part in ("value", "low", "high"):
+        np.testing.assert_allclose(getattr(held.cka, part), getattr(streamed.cka, part), rtol=1e-5, atol=1e-6)
+
+
+def test_similarity_refuses_other_images_and_finds_constants():
+    one = features(random(12, 3))
+    with pytest.raises(ValueError, match="same images in the same order"):
+        feature_similarity([one], [features(random(12, 3), ids=[f"other {row}" for row in range(12)])])
+    with pytest.raises(ValueError, match="at least 4 images"):
+        feature_similarity([features(random(3, 2))], [features(random(3, 2))])
+    with pytest.raises(ValueError, match="a layer of each model"):
+        feature_similarity([], [one])
+    found = feature_similarity([one, features(np.ones((12, 2)), layer="flat")], [one])
+    assert found.constant == ("made up flat (mean_patches)",) and np.isnan(found.cka.value[1, 0])
+
+
+def test_without_labels_only_what_needs_them_is_missing(models, images):
+    found = represent(models, images)
+    assert set(found["missing"]) == {"reading", "few_shot"}
+    assert found["missing"]["reading"] == "the images have no labels"
+    assert found["maps"]["labels"] is None and found["retrieval"]["chance"] is None
+    assert "precision" not in found["retrieval"]["models"][0]
+    some = represent(models[:1], images, np.where(np.arange(COUNT) < 5, -1, 0), wanted=("reading",))
+    assert some["missing"]["reading"] == "5 of 36 images have no label"
+    one = represent(models[:1], images, np.zeros(COUNT, int), wanted=("few_shot",))
+    assert one["missing"]["few_shot"].startswith("at least two classes must have two images each")
+
+
+def test_copies_are_left_out(models, images, labels):
+    twice = torch.cat([images, images[:4]])
+    found = represent(models[:1], twice, np.concatenate([labels, labels[:4]]), wanted=("reading",))
+    assert (found["n"], found["num_copies"]) == (COUNT, 4) and found["missing"] == {}
+
+
+def test_a_model_alone_is_compared_with_itself(models, images):
+    found = represent(models[1:], images, wanted=("similarity", "outliers"))
+    assert [(one["first"], one["second"]) for one in found["similarity"]] == [("cnn", "cnn")]
+    np.testing.assert_allclose(np.diag(np.array(found["similarity"][0]["cka"], float)), 1.0, atol=1e-9)
+    assert found["missing"]["outliers"].startswith("none of the models has tokens")
+
+
+def test_layers_may_be_named(models, images):
+    found = represent(models[:1], images, layers={"vit": ("blocks.1", "blocks.0")}, wanted=("similarity",))
+    assert found["similarity"][0]["first_layers"] == ["blocks.1", "blocks.0"]
+    with pytest.raises(UnknownNameError, match=r"blocks\.1"):
+        represent(models[:1], images, layers={"vit": ("block.2",)})
+
+
+def test_keep_may_answer_for_a_part(models, images):
+    asked = []
+
+    def keep(name, compute):
+        asked.append(name)
+        return {"kept": name}
+
+    found = represent(models[:1], images, wanted=("maps", "similarity"), keep=keep)
+    assert asked == ["similarity", "maps"] and found["maps"] == {"kept": "maps"}
+
+
+def test_bad_input_is_named(models, images, labels):
+    with pytest.raises(ValueError, match="models of different names"):
+        represent([models[0], replace(models[1], name="vit")], images)
+    with pytest.raises(ValueError, match="at least 8 different images, but got 5"):
+        represent(models, images[:5])
+    with pytest.raises(ValueError, match="labels has 4 and there are 36"):
+        represent(models, images, labels[:4])
+    with pytest.raises(UnknownNameError, match="similarity"):
+        represent(models, images, wanted=("similar",))
+    with pytest.raises(UnknownNameError, match="tsne"):
+        represent(models, images, maps=("tsn",))
+
+
+def test_many_layers_are_taken_evenly():
+    paths = [f"blocks.{at}" for at in range(40)]
+    taken = evenly(paths)
+    assert len(taken) == 12 and taken[0] == "blocks.0" and taken[-1] == "blocks.39"
+    assert evenly(paths[:12]) == tuple(paths[:12])
+    assert part_names(None) == tuple(PARTS)
+
+
+def test_intervals_over_draws_and_over_both():
+    draws = over_draws(np.array([0.5, 0.6, 0.7]))
+    assert draws.value == pytest.approx(0.6) and draws.high - 0.6 == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    both = both_ways(Interval(0.6, 0.57, 0.63, 3, "a"), Interval(0.6, 0.56, 0.68, 9, "b"))
+    assert (both.value, both.n) == (0.6, 9)
+    assert both.low == pytest.approx(0.55) and both.high == pytest.approx(0.6 + np.hypot(0.03, 0.08))

@@ -46,17 +46,15 @@ class DigConfig(BaseModel):
         ge=0,
         description="images that both models are attacked and disturbed on; None takes as many as are quick, 0 none",
     )
-<<<<<<< HEAD
     causes_images: int | None = Field(
         default=None,
         ge=0,
         description="images on which causes of failure are looked for; None takes as many as are quick, 0 none",
-=======
+    )
     represent_images: int | None = Field(
         default=None,
         ge=0,
         description="images that layers are compared and read on, half known, half asked; None where quick, 0 none",
->>>>>>> layers
     )
     layer_images: int = Field(default=20, ge=1, le=64, description="images shown through all layers")
     pair_images: int = Field(default=50, ge=1, le=200, description="images shown side by side")

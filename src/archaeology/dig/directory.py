@@ -89,20 +89,17 @@ class RunDirectory:
     @cached_property
     def robustness(self) -> Mapping[str, Any] | None:
         """`robustness.json`: what breaks the models (`robustness/survey.py`); None where that was not measured."""
-        path = self.path / "robustness.json"
-        return read_json(path) if path.exists() else None
+        return self._document("robustness.json")
 
     @cached_property
-<<<<<<< HEAD
     def causes(self) -> Mapping[str, Any] | None:
         """`causes.json`: what failures have in common (`failures/causes.py`); None where that was not asked."""
-        path = self.path / "causes.json"
-=======
+        return self._document("causes.json")
+
+    @cached_property
     def representation(self) -> Mapping[str, Any] | None:
         """`representation.json`: what the layers know (`represent/survey.py`); None where that was not measured."""
-        path = self.path / "representation.json"
->>>>>>> layers
-        return read_json(path) if path.exists() else None
+        return self._document("representation.json")
 
     @cached_property
     def metrics(self) -> "pa.Table":
@@ -116,6 +113,9 @@ class RunDirectory:
 
     def _optional(self, name: str) -> "pa.Table | None":
         return read_table(self.path / name) if (self.path / name).exists() else None
+
+    def _document(self, name: str) -> Mapping[str, Any] | None:
+        return read_json(self.path / name) if (self.path / name).exists() else None
 
     def _part(self, name: str) -> Path:
         part = self.path / name

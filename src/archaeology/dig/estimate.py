@@ -89,11 +89,8 @@ def estimate(config: DigConfig) -> Forecast:
     pruned = pruning_count(config, vit, num_heads=layers * heads, available=count)
     judged = {role: judging_count(config, one, available=count) for role, one in (("vit", vit), ("cnn", cnn))}
     broken = robustness_count(config, {"vit": vit, "cnn": cnn}, available=count)
-<<<<<<< HEAD
     asked = causes_count(config, {"vit": vit, "cnn": cnn}, available=count)
-=======
     layered = represent_count(config, {"vit": vit, "cnn": cnn}, available=count)
->>>>>>> layers
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
@@ -106,13 +103,10 @@ def estimate(config: DigConfig) -> Forecast:
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
         "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
-<<<<<<< HEAD
         "causes": PASSES_FOR_CAUSES * (per_image["vit"] + per_image["cnn"]) * asked,
-=======
         # Reading features is quick; probes of every layer are not, and depend on the number of layers and images.
         "represent": PASSES_OF_LAYERS * (per_image["vit"] + per_image["cnn"]) * layered
         + SECONDS_OF_PROBES * layered,
->>>>>>> layers
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

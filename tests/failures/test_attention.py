@@ -121,7 +121,11 @@ def test_comparison_names_what_is_missing():
     found = compare_attention(look, right, labels)
     assert [gap.name for gap in found.gaps] == ["entropy", "distance", "rollout_mass"]
     assert "0 failures and 0 successes" in found.missing["object_mass"]
-    assert [(gap.name, gap.layer) for gap in found.by_layer][:3] == [("entropy", 0), ("entropy", 1), ("distance", 0)]
+    assert [(gap.name, gap.layer) for gap in found.by_layer][:3] == [
+        ("entropy", 0),
+        ("entropy", 1),
+        ("distance", 0),
+    ]
 
 
 @pytest.mark.parametrize("right", [np.ones(20, bool), np.zeros(20, bool), np.arange(20) % 2 > 0])

@@ -50,7 +50,9 @@ def test_hiding_the_distractor_mends_and_random_patches_do_not(trial):
     assert region.hidden.sum(1).tolist() == [1] * 12 and region.hidden[:, 15].all()
     found = hide_region(trial, region, torch.zeros(12, dtype=torch.long))
     wrong, right = found.of("wrong"), found.of("right")
-    assert found.right.tolist() == [False] * 8 + [True] * 4 and found.mended.tolist() == [True] * 8 + [False] * 4
+    assert (
+        found.right.tolist() == [False] * 8 + [True] * 4 and found.mended.tolist() == [True] * 8 + [False] * 4
+    )
     assert (wrong.n, wrong.changed.value, right.changed.value) == (8, 1.0, 0.0)
     assert wrong.by_chance.value < 0.4 and wrong.gain.low > 0 and wrong.p_value < 0.01
     assert wrong.beside is not None and wrong.patches == pytest.approx(1 / 16)
@@ -63,7 +65,9 @@ def test_counts_are_those_of_loops():
     draws, has = random.random((40, 3)) < 0.4, random.random(40) < 0.9
     found = Mending(right, has, np.full(40, 0.1), after, draws, None, "", "mean", 0).of("wrong")
     rows = [row for row in range(40) if not right[row] and has[row]]
-    assert found.n == len(rows) and found.without_region == sum(not right[r] and not has[r] for r in range(40))
+    assert found.n == len(rows) and found.without_region == sum(
+        not right[r] and not has[r] for r in range(40)
+    )
     assert found.changed.value == pytest.approx(np.mean([after[row] for row in rows]))
     assert found.gain.value == pytest.approx(np.mean([after[row] - draws[row].mean() for row in rows]))
     assert found.mcnemar_p == pytest.approx(

@@ -48,8 +48,9 @@ def test_without_emphasis_it_is_scikit_learns_mixture():
     theirs = GaussianMixture(
         3, covariance_type="diag", reg_covar=FLOOR, tol=1e-7, max_iter=500, random_state=0, n_init=3
     ).fit(features)
-    order, other = np.argsort(ours.mean[:, 0] - ours.mean[:, 1]), np.argsort(
-        theirs.means_[:, 0] - theirs.means_[:, 1]
+    order, other = (
+        np.argsort(ours.mean[:, 0] - ours.mean[:, 1]),
+        np.argsort(theirs.means_[:, 0] - theirs.means_[:, 1]),
     )
     np.testing.assert_allclose(ours.mean[order], theirs.means_[other], atol=0.02)
     np.testing.assert_allclose(ours.weight[order], theirs.weights_[other], atol=0.005)
@@ -91,7 +92,9 @@ def test_a_planted_slice_is_found_and_described(seed):
     found = find_slices(features, labels, probabilities, attributes={"brightness": brightness}, seed=seed)
     worst = found.slices[0]
     assert worst.is_claimed and worst.gap.high < 0 and worst.accuracy.value < 0.5
-    assert inside[list(worst.examples)].all() and (probabilities.argmax(1) != labels)[list(worst.examples)].all()
+    assert (
+        inside[list(worst.examples)].all() and (probabilities.argmax(1) != labels)[list(worst.examples)].all()
+    )
     assert [gap.name for gap in worst.attributes] == ["brightness"]
     assert worst.attributes[0].words.startswith("brighter (0.")
 

@@ -9,6 +9,8 @@ import torch
 from archaeology.data.open import open_source
 from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_count
 from archaeology.dig.config import DigConfig
+from archaeology.dig.dissecting import PASSES_OF_AN_IMAGE as PASSES_TO_DISSECT
+from archaeology.dig.dissecting import dissection_count
 from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
 from archaeology.dig.robustness import PASSES_OF_AN_IMAGE, robustness_count
 from archaeology.dig.seen_attention import FULL_PATTERN_TOKENS
@@ -84,6 +86,7 @@ def estimate(config: DigConfig) -> Forecast:
     pruned = pruning_count(config, vit, num_heads=layers * heads, available=count)
     judged = {role: judging_count(config, one, available=count) for role, one in (("vit", vit), ("cnn", cnn))}
     broken = robustness_count(config, {"vit": vit, "cnn": cnn}, available=count)
+    apart = dissection_count(config, {"vit": vit, "cnn": cnn}, available=count)
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
@@ -96,6 +99,7 @@ def estimate(config: DigConfig) -> Forecast:
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
         "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
+        "dissect": PASSES_TO_DISSECT * (per_image["vit"] + per_image["cnn"]) * apart,
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archaeology.dig.dissection_findings import dissection_findings
 from archaeology.dig.finding import (
     Finding,
     Row,
@@ -43,6 +44,7 @@ def findings(
     layers: Sequence[Row] = (),
     curve: Sequence[Row] = (),
     robustness: Mapping[str, Any] | None = None,
+    dissection: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """All findings that the numbers carry, strongest first.
 
@@ -52,8 +54,11 @@ def findings(
         layers: The rows of `layers.parquet`.
         curve: The rows of `pruning.parquet`.
         robustness: The document of the survey, as in `robustness.json`.
+        dissection: What became of taking failures apart, as in `dissection.json`.
     """
-    return found_among(questions(results, heads, layers=layers, curve=curve, robustness=robustness))
+    return found_among(
+        questions(results, heads, layers=layers, curve=curve, robustness=robustness, dissection=dissection)
+    )
 
 
 def found_among(asked: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -68,6 +73,7 @@ def questions(
     layers: Sequence[Row] = (),
     curve: Sequence[Row] = (),
     robustness: Mapping[str, Any] | None = None,
+    dissection: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Everything that was asked of the numbers, answered or not; the arguments are those of `findings`."""
     return [
@@ -81,6 +87,7 @@ def questions(
         *layer_findings(layers),
         *pruning_findings(results, curve),
         *robustness_findings(robustness or {}),
+        *dissection_findings(dissection or {}),
     ]
 
 

@@ -25,6 +25,7 @@ from archaeology.dig.ablation import ablations
 from archaeology.dig.assemble import head_table, image_table, metric_table, verdict
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
+from archaeology.dig.dissecting import dissect
 from archaeology.dig.findings import found_among, headline, questions
 from archaeology.dig.judging import judge_methods
 from archaeology.dig.labels import match_classes
@@ -234,6 +235,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
         }
     with site.stage("attack"):
         broken = survey_both(specimens, prints, matches, images, parts, config)
+    with site.stage("dissect"):
+        apart = dissect(specimens, prints, matches, answers, judged, images, parts, config)
     with site.stage("maps"):
         shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
     with site.stage("write"):
@@ -245,9 +248,17 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "not_judged": {role: one.reason for role, one in judged.items() if one.board is None},
             "pruning": ablated.pruned(config.seed),
             "not_attacked": broken.reason,
+            "not_dissected": apart.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
-        asked = questions(results, heads, layers=ablated.layers, curve=curve, robustness=broken.document)
+        asked = questions(
+            results,
+            heads,
+            layers=ablated.layers,
+            curve=curve,
+            robustness=broken.document,
+            dissection=apart.document,
+        )
         results |= {"num_questions": len(asked), "findings": found_among(asked)}
         results = marked({"headline": headline(results), **results})
         write_table(site.folder / "images.parquet", rows)
@@ -259,6 +270,10 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             write_table(site.folder / "explanations.parquet", standings)
         if broken.document is not None:
             write_json(site.folder / "robustness.json", broken.document)
+        if apart.document is not None:
+            write_json(site.folder / "dissection.json", apart.document)
+        if apart.arrays:
+            write_arrays(site.folder / "dissection.zarr", apart.arrays, {})
         split = images.decoded.split
         write_table(
             site.folder / "metrics.parquet",

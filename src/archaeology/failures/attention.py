@@ -117,7 +117,9 @@ def attention_look(
 def _look(
     record: Record, layout: TokenLayout, patch_size: tuple[float, float], inside: Tensor
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    layers = [one for one in record.attentions if one.pattern.shape[-1] in (layout.num_tokens, layout.num_patches)]
+    layers = [
+        one for one in record.attentions if one.pattern.shape[-1] in (layout.num_tokens, layout.num_patches)
+    ]
     if not layers:
         raise ValueError("attention needs layers over the tokens of the image, but the model ran none.")
     rows = [readout_row(one.pattern.clamp(min=0), layout) for one in layers]
@@ -134,7 +136,9 @@ def _look(
     return [one.double().cpu().numpy() for one in values], tuple(one.module for one in layers)
 
 
-def _distance(layer: CapturedPattern, layout: TokenLayout, size: tuple[float, float]) -> Float[Tensor, " batch"]:
+def _distance(
+    layer: CapturedPattern, layout: TokenLayout, size: tuple[float, float]
+) -> Float[Tensor, " batch"]:
     pattern = layer.pattern.clamp(min=0)[:, :, :, -layout.num_patches :]
     if pattern.shape[2] == 1:
         return torch.full((len(pattern),), torch.nan)
@@ -356,7 +360,9 @@ def specimens_of(
         if len(pairs) == count:
             break
         beside = np.flatnonzero(right & (labels == labels[row]))
-        free = [one for one in beside[np.argsort(-confidence[beside], kind="stable")].tolist() if one not in taken]
+        free = [
+            one for one in beside[np.argsort(-confidence[beside], kind="stable")].tolist() if one not in taken
+        ]
         if not right[row] and free:
             pairs.append((row, free[0]))
             taken.add(free[0])

@@ -38,7 +38,7 @@ WORDS = {  # what more and less of an attribute are called
     "saturation": ("more colourful", "less colourful"),
     "sharpness": ("sharper", "less sharp"),
     "edge_density": ("with more edges", "with fewer edges"),
-    "object_area": ("with a larger object", "with a smaller object"),
+    "object_size": ("with a larger object", "with a smaller object"),
 }
 
 
@@ -450,7 +450,9 @@ def _check(
             f"{lengths}."
         )
     if not np.isfinite(features).all():
-        raise ValueError("slices need finite features, but some are NaN or infinite; drop or mend those images.")
+        raise ValueError(
+            "slices need finite features, but some are NaN or infinite; drop or mend those images."
+        )
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         raise ValueError(
             f"labels must be columns of probabilities, 0 to {probabilities.shape[1] - 1}, but got "

@@ -57,7 +57,7 @@ BUDGET = {
     "cuda": 8e14,
 }  # multiply-adds where nobody says how many images: minutes on two CPU cores
 PASSES_OF_AN_IMAGE = 20  # of each model: features, attention, a map, and hidden regions
-FEWEST, MOST = 40, 2000
+FEWEST, MOST = 40, 400
 CHUNK = 25
 SHOWN_PAIRS, SHOWN_MENDED = 6, 6
 ROLES = {"vit": "cnn", "cnn": "vit"}
@@ -112,7 +112,7 @@ class Case:
 
 
 def dissection_count(config: DigConfig, specimens: Mapping[str, Specimen], *, available: int) -> int:
-    """How many images to take apart: as asked, else what the budget allows, at most 2,000; 0 below 40."""
+    """How many images to take apart: as asked, else what the budget allows, at most 400; 0 below 40."""
     if config.dissect_images is not None:
         return min(config.dissect_images, available)
     quick = affordable(BUDGET, PASSES_OF_AN_IMAGE, *specimens.values())

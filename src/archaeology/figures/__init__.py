@@ -20,6 +20,7 @@ from archaeology.figures.drawing import world_figures as world_figures
 from archaeology.figures.drawing import zoo_figures as zoo_figures
 from archaeology.figures.entropy import entropy as entropy
 from archaeology.figures.explanation_maps import explanation_maps as explanation_maps
+from archaeology.figures.failure_attention import failure_attention as failure_attention
 from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.files import save_figure as save_figure
 from archaeology.figures.fourier_sensitivity import fourier_sensitivity as fourier_sensitivity
@@ -28,6 +29,7 @@ from archaeology.figures.head_pattern import head_pattern as head_pattern
 from archaeology.figures.layer_ablation import layer_ablation as layer_ablation
 from archaeology.figures.leaderboard_cnn import leaderboard_cnn as leaderboard_cnn
 from archaeology.figures.leaderboard_vit import leaderboard_vit as leaderboard_vit
+from archaeology.figures.mending import mending as mending
 from archaeology.figures.participation import participation as participation
 from archaeology.figures.patch_drop import patch_drop as patch_drop
 from archaeology.figures.perturbation_spectrum import perturbation_spectrum as perturbation_spectrum
@@ -35,8 +37,10 @@ from archaeology.figures.profile_patch_size import profile_patch_size as profile
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
 from archaeology.figures.pruning import pruning as pruning
 from archaeology.figures.reattack import reattack as reattack
+from archaeology.figures.reliability import reliability as reliability
 from archaeology.figures.robustness_curve import robustness_curve as robustness_curve
 from archaeology.figures.shape_share import shape_share as shape_share
+from archaeology.figures.slices import slices as slices
 from archaeology.figures.specialization import specialization as specialization
 from archaeology.figures.svg import svg_text as svg_text
 from archaeology.figures.training_accuracy import training_accuracy as training_accuracy

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archaeology.figures.terms import JUDGES, METHODS
 from archaeology.report.attack_terms import ATTACKS, MEASURES
+from archaeology.report.dissection import TERMS
 from archaeology.report.references import STATISTICS, keys_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,7 @@ NOT_MEANT = {"chen2021empirical", "wang2020linformer", "zhang2018mixup", "chefer
 
 def sources() -> list[str]:
     """What the methods chapter names as whose idea a thing is."""
-    terms = [term.source for table in (METHODS, JUDGES, MEASURES) for term in table.values()]
+    terms = [term.source for table in (METHODS, JUDGES, MEASURES, TERMS) for term in table.values()]
     return [*terms, *(source for _, _, source in ATTACKS.values())]
 
 

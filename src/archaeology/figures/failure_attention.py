@@ -128,7 +128,7 @@ def draw(data: FailureAttention) -> "Figure":
         axes.set_yticks(range(len(data.gaps)), [SHORT[gap.name] for gap in data.gaps])
         axes.grid(axis="x")
         bare(axes)
-        axes.set_xlabel("failures less successes (% of the successes)", labelpad=2)
+        axes.set_xlabel("failures less successes (% of these)", labelpad=2)
         top = 0.1 + tall + 0.85
         wide = (WIDTH - 0.5 - 0.12 - 0.6) / 2
         for at, name in enumerate(panels):

@@ -8,7 +8,7 @@ import numpy as np
 
 from archaeology.figures._dissection import NAMES, Apart, parts_of
 from archaeology.figures._robustness import Ends, interval_of
-from archaeology.figures._robustness_ink import WIDTH, draw_whiskers, write
+from archaeology.figures._robustness_ink import WIDTH, draw_whiskers, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
 from archaeology.figures.words import NOT_KNOWN, count, p_value, plural
@@ -106,9 +106,9 @@ def _said(model: ModelMending) -> str:
     )
     side = sure_side(wrong.gain.low, wrong.gain.high, wrong.n) * int(wrong.p < LEVEL)
     begin = {
-        1: f"Hiding what the {name} attends beyond reason mends answers by more than chance",
-        0: f"Hiding what the {name} attends beyond reason is not shown to mend answers",
-        -1: f"Hiding what the {name} attends beyond reason mends fewer answers than hiding anything",
+        1: f"Hiding what the {name} wrongly attends mends answers by more than chance",
+        0: f"Hiding what the {name} wrongly attends is not shown to mend answers",
+        -1: f"Hiding what the {name} wrongly attends mends fewer answers than hiding anything",
     }[side]
     return f"{begin}: {numbers}."
 
@@ -117,10 +117,11 @@ def draw(data: Mended) -> "Figure":
     """For each model two questions; in each the region filled, random patches open, those beside the object grey."""
     heights = [BLOCK * len(one.hidden) for one in data.models]
     with themed("mending"):
-        figure = new_figure(WIDTH, 0.3 + sum(heights) + len(heights) * (ABOVE + BELOW))
         key = "filled: the attended region hidden, open: random patches, grey: random patches beside the object"
-        write(figure, 0.1, 0.05, key, colour="muted", size=7.5)
-        top = 0.3
+        height = 0.1 + note_height(key) + sum(heights) + len(heights) * (ABOVE + BELOW)
+        figure = new_figure(WIDTH, height)
+        write_note(figure, 0.05, key)
+        top = 0.1 + note_height(key)
         most = max(ends.high for one in data.models for row in one.hidden for ends in row.shares.values())
         for model, height in zip(data.models, heights, strict=True):
             write(figure, 0.1, top + 0.02, NAMES[model.role], colour=model.role, size=9.0, is_bold=True)

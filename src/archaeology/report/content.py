@@ -10,6 +10,7 @@ from archaeology.figures import Drawing, figures, svg_text
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import tight
 from archaeology.report import provenance
+from archaeology.report.dissection import DISSECTION_FIGURES, Dissection, dissection
 from archaeology.report.failures import Failures, failures
 from archaeology.report.found import FindingView, found_view
 from archaeology.report.layers import Layers, layers
@@ -89,6 +90,8 @@ class Report:
     robustness_figures: tuple[FigureView, ...]
     failures: Failures | None
     failure_figures: tuple[FigureView, ...]
+    dissection: Dissection | None
+    dissection_figures: tuple[FigureView, ...]
     limits: Limits
     methods: Methods
     grad_cam_layer: str | None
@@ -140,6 +143,8 @@ def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Repo
         robustness_figures=_views(drawn, ROBUSTNESS_FIGURES),
         failures=wrong,
         failure_figures=_views(drawn, FAILURE_FIGURES),
+        dissection=dissection(run),
+        dissection_figures=_views(drawn, DISSECTION_FIGURES),
         limits=limits(run),
         methods=methods(run, side_by_side),
         grad_cam_layer=models["cnn"].get("target_layer"),

@@ -10,6 +10,7 @@ from archaeology.explain.method import title_of
 from archaeology.figures.specialization import rule_words
 from archaeology.figures.terms import METHODS, judge_term, method_term
 from archaeology.report.attack_terms import AttackTerm
+from archaeology.report.dissection import terms_used
 from archaeology.report.pairs import Pairs
 from archaeology.report.references import references
 from archaeology.report.robustness import attacks_used, measures_used
@@ -37,6 +38,7 @@ class Methods:
         is_corrected: Whether tests of heads were corrected for many comparisons.
         attacks: That images were changed by; empty for a run without a survey of robustness.
         measures: Of what breaks the models, likewise.
+        failures: How failures were taken apart, likewise.
         references: Of all these, whole, in the order of the alphabet.
     """
 
@@ -46,6 +48,7 @@ class Methods:
     is_corrected: bool
     attacks: tuple[Term, ...]
     measures: tuple[Term, ...]
+    failures: tuple[Term, ...]
     references: tuple[str, ...]
 
 
@@ -66,6 +69,7 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
     maps, judges = [_map(name) for name in order if name in used], [_judge(name) for name in asked]
     attacks = [_attack(term, parameters) for term, parameters in attacks_used(run.robustness or {})]
     measures = [_attack(term) for term in measures_used(run.robustness or {})]
+    apart = [_attack(term) for term in terms_used(run.dissection or {})]
     return Methods(
         maps=tuple(maps),
         judges=tuple(judges),
@@ -73,7 +77,8 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
         is_corrected=tested or run.layers is not None,
         attacks=tuple(attacks),
         measures=tuple(measures),
-        references=references(term.source for term in (*maps, *judges, *attacks, *measures)),
+        failures=tuple(apart),
+        references=references(term.source for term in (*maps, *judges, *attacks, *measures, *apart)),
     )
 
 

@@ -51,6 +51,7 @@ CHAPTERS = (
     ("leaderboard", "leaderboard_figures"),
     ("robustness", "robustness_figures"),
     ("failures", "failure_figures"),
+    ("failures", "dissection_figures"),
 )
 
 

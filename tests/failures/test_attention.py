@@ -1,4 +1,4 @@
-"""Attention on failures: values against patterns and rollout, the class-wise gap against least squares, planted, null."""
+"""Attention on failures: values against patterns and rollout, the gap within classes against least squares."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Mending on a model that is nothing but the mean of two regions: hiding the distractor mends, hiding at random does not."""
+"""Mending on a model that compares two corners: hiding the distractor mends, hiding at random does not."""
 
 import numpy as np
 import pytest

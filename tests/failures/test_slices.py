@@ -1,4 +1,4 @@
-"""Slices: EM against scikit-learn and loops, a planted slice is found, random errors give none, bad input is refused."""
+"""Slices: EM against scikit-learn and loops; a planted slice is found, random errors make none; bad input."""
 
 import numpy as np
 import pytest
@@ -131,7 +131,7 @@ def test_where_there_is_nothing_to_say_it_says_so():
 
 
 def test_one_class_is_no_obstacle():
-    features, labels, _, inside, wrong = world(planted=True)
+    features, labels, _, _, wrong = world(planted=True)
     found = find_slices(features, np.zeros_like(labels), answers(np.zeros_like(labels), wrong))
     assert found.claimed and found.slices[0].label == 0
 

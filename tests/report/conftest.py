@@ -34,6 +34,12 @@ def made_up_survey():
 
 
 @pytest.fixture(scope="session")
+def made_up_apart():
+    """The module that makes up failures taken apart."""
+    return load("fixture_dissection")
+
+
+@pytest.fixture(scope="session")
 def small_run(made_up, tmp_path_factory):
     """6 layers of 4 heads on 8 x 8 patches of 32-pixel images, with labels."""
     return made_up.write_run(tmp_path_factory.mktemp("runs") / "small")
@@ -60,11 +66,12 @@ def plain_run(made_up, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def attacked_run(made_up, made_up_survey, tmp_path_factory):
-    """A run whose models were attacked."""
+def attacked_run(made_up, made_up_survey, made_up_apart, tmp_path_factory):
+    """A run whose models were attacked, and whose failures were taken apart."""
     plan = made_up.Plan(full_attention=False, num_images=60)
     folder = made_up.write_run(tmp_path_factory.mktemp("runs") / "attacked", plan)
     write_json(folder / "robustness.json", made_up_survey.made_up_document())
+    made_up_apart.write_dissection(folder)
     return folder
 
 

@@ -30,6 +30,7 @@ def views(attacked_run):
         report.leaderboard_figures,
         report.robustness_figures,
         report.failure_figures,
+        report.dissection_figures,
     )
     return {view.name: view for group in groups for view in group}
 

@@ -1,4 +1,4 @@
-"""Failures of the two models of a dig taken apart: how sure, of which kind, in which slices, looked where, mended by what.
+"""Failures of the two models of a dig taken apart: how sure, of which kind, in which slices, looking where, mended how.
 
 Calibration is read off the answers that the dig has anyway. The rest asks the models about some of the images again, as
 many as are quick or as somebody asks for. Slices of one model's failures are found in the other model's features, since
@@ -158,7 +158,8 @@ def dissect(
         reason = (
             f"taking failures apart needs at least 2 images, but there are {len(images)} and {count} were taken"
             if config.dissect_images is not None or len(images) < 2
-            else "asking models of this size again takes long, so it is done when asked for: dig with --dissect-images 200"
+            else "asking models of this size again takes long, so it is done when asked for: dig with "
+            "--dissect-images 200"
         )
         document["missing"]["kinds of failure"] = reason
         return Dissected(plain_json(document), {})
@@ -193,7 +194,7 @@ def case_of(
 
 
 def calibrated(case: Case, seed: int) -> dict[str, Any]:
-    """Calibration of all answers, how much surer than right, and a temperature fitted on one half, tried on the other."""
+    """Calibration of all answers, how much surer than right, a temperature fitted on one half, tried on the other."""
     if case.every.shape[1] < 2:
         return {"missing": "calibration needs two classes or more, but there is one"}
     found = calibration(case.every, case.truth, seed=seed)

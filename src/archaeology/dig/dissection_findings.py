@@ -86,8 +86,8 @@ def _overconfidence(name: str, found: Row) -> Finding:
     cooled = found["temperature"]
     if "missing" not in cooled:
         text += (
-            f" Dividing its logits by {cooled['value']:.2f}, fitted on half of the images, takes the error on the other "
-            f"half from {percent(cooled['ece_before'])} to {percent(cooled['ece_after'])}."
+            f" Dividing its logits by {cooled['value']:.2f}, fitted on half of the images, takes the error on the "
+            f"other half from {percent(cooled['ece_before'])} to {percent(cooled['ece_after'])}."
         )
     measure = measured(
         "confidence less accuracy" if side > 0 else "accuracy less confidence", lead, "points", n
@@ -110,10 +110,10 @@ def _slice(name: str, worst: Row, classes: list[str]) -> Finding:
     like = "; ".join(one["words"] for one in worst["attributes"])
     text = (
         f"On {int(worst['n']):,} images that lie near each other ({percent(worst['label_share'])} of them of class "
-        f"{classes[worst['label']]}{f'; {like}' if like else ''}) it is right on {percent(worst['accuracy']['value'])}, "
-        f"on the other {int(gap['n']) - int(worst['n']):,} on {percent(worst['rest']['value'])}: "
-        f"{points(lead['value'])} less often (95 % interval {points(lead['low'])} to {points(lead['high'])}). The slice "
-        "was found on other images."
+        f"{classes[worst['label']]}{f'; {like}' if like else ''}) it is right on "
+        f"{percent(worst['accuracy']['value'])}, on the other {int(gap['n']) - int(worst['n']):,} on "
+        f"{percent(worst['rest']['value'])}: {points(lead['value'])} less often (95 % interval {points(lead['low'])} "
+        f"to {points(lead['high'])}). The slice was found on other images."
     )
     measure = measured("behind the rest", lead, "points", int(gap["n"]))
     title = f"{short_name(name)} fails on a slice: mostly {classes[worst['label']]}"
@@ -128,9 +128,10 @@ def _gap(name: str, found: Row) -> Finding:
     more, less, what, unit = GAPS[found["name"]]
     text = (
         f"Where it fails, {what} is {found['failures']:.3g}, on images of the same classes that it names right "
-        f"{found['successes']:.3g} (difference {gap['value']:.2g}, 95 % interval {gap['low']:.2g} to {gap['high']:.2g}; "
-        f"{found['num_failures']:,} failures and {found['num_successes']:,} successes in {found['num_classes']} "
-        "classes). Whether it fails because it looks so is another question: see what mends an answer."
+        f"{found['successes']:.3g} (difference {gap['value']:.2g}, 95 % interval {gap['low']:.2g} to "
+        f"{gap['high']:.2g}; {found['num_failures']:,} failures and {found['num_successes']:,} successes in "
+        f"{found['num_classes']} classes). Whether it fails because it looks so is another question: see what mends an "
+        "answer."
     )
     unit_words = f" ({unit})" if unit else ""
     measure = measured(f"failures less successes{unit_words}", gap, "", int(gap["n"]))
@@ -145,9 +146,9 @@ def _mended(name: str, found: Row, whole: Row) -> Finding:
     if any(sure_side(one["low"], one["high"], n) <= 0 for one in gains):
         return unanswered(FIGURES["mending"], max(p_values))
     text = (
-        f"With {whole['rule']} hidden, {percent(found['changed']['value'])} of {n:,} wrong answers become right; with as "
-        f"many random patches {percent(found['by_chance']['value'])} do, {points(gain['value'])} fewer (95 % interval "
-        f"{points(gain['low'])} to {points(gain['high'])})"
+        f"With {whole['rule']} hidden, {percent(found['changed']['value'])} of {n:,} wrong answers become right; with "
+        f"as many random patches {percent(found['by_chance']['value'])} do, {points(gain['value'])} fewer (95 % "
+        f"interval {points(gain['low'])} to {points(gain['high'])})"
     )
     if beside is not None:
         text += (

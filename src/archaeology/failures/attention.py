@@ -34,8 +34,8 @@ FEWEST = 5  # failures and successes of classes that have both, below which noth
 MAX_DRAWS = 4_000_000  # in memory at once
 TOO_LARGE = 0.5  # an object that covers this share of the image or more can hardly be missed
 QUANTITIES = {
-    "entropy": ("how widely the readout looks in the last layer", "nats"),
-    "distance": ("how far patches look in the last layer", "pixels"),
+    "entropy": ("the readout's entropy in the last layer", "nats"),
+    "distance": ("the distance of attention in the last layer", "pixels"),
     "object_mass": ("attention on the object in the last layer", "times an even share"),
     "rollout_mass": ("rollout on the object", "times an even share"),
 }

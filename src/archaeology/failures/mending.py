@@ -64,7 +64,7 @@ def outside_region(
     return Region(
         strongest(attended, beside & above_even(attended), most),
         beside,
-        f"patches without any of the object with more than an even share, {most:.0%} of all at most",
+        f"patches without any of the object with more than an even share, {100 * most:.0f} % of all at most",
     )
 
 
@@ -80,7 +80,8 @@ def disputed_region(
     return Region(
         strongest(attended, above_even(attended) & ~above_even(other), most),
         None,
-        f"patches with more than an even share of this map and not of the other model's, {most:.0%} of all at most",
+        "patches with more than an even share of this map and not of the other model's, "
+        f"{100 * most:.0f} % of all at most",
     )
 
 
@@ -239,9 +240,9 @@ def hide_region(
     """
     if region.hidden.shape != (len(trial), trial.num_patches) or len(labels) != len(trial) or draws < 1:
         raise ValueError(
-            f"a region must say for each of {trial.num_patches} patches of {len(trial)} images whether to hide it, with "
-            f"a label for each image and one draw or more, but got shape {tuple(region.hidden.shape)}, {len(labels)} "
-            f"labels and {draws=}."
+            f"a region must say for each of {trial.num_patches} patches of {len(trial)} images whether to hide it, "
+            f"with a label for each image and one draw or more, but got shape {tuple(region.hidden.shape)}, "
+            f"{len(labels)} labels and {draws=}."
         )
     device = trial.images.device
     hidden, truth = region.hidden.to(device), labels.to(device)

@@ -1,4 +1,4 @@
-"""What kind of failure is it? Each image named wrong is held against a few rules, each with its thresholds written down.
+"""What kind of failure is it? Each image named wrong is held against a few rules with thresholds written down.
 
 An image may be of several kinds, or of none. Rules look at the answers of both models, at where the map lies and at
 what the picture is like; none looks at the picture itself, so "likely a wrong label" is a suspicion to be checked by
@@ -179,8 +179,8 @@ def looked_and_erred(known: Evidence) -> tuple[np.ndarray, np.ndarray]:
 @kind_of(
     "poor_picture",
     "A poor picture",
-    f"brightness, contrast or sharpness lies beyond that of all but {TAIL:.0%} of the images named right, on a side "
-    "(dark, bright, flat or blurred)",
+    f"brightness, contrast or sharpness lies beyond that of all but {100 * TAIL:.0f} % of the images named right, on a "
+    "side (dark, bright, flat or blurred)",
     asks_error=False,
 )
 def poor_picture(known: Evidence) -> tuple[np.ndarray, np.ndarray]:

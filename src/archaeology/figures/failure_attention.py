@@ -94,7 +94,9 @@ def _gap(row: Mapping[str, Any]) -> Gap:
 def headline(data: FailureAttention) -> str:
     """Which quantities differ by more than chance."""
     most = max(data.gaps, key=lambda gap: gap.num_failures)
-    of = f"{plural(most.num_failures, 'failure')} against {plural(most.num_successes, 'success', 'successes')}"
+    of = (
+        f"{plural(most.num_failures, 'failure')} against {plural(most.num_successes, 'success', 'successes')}"
+    )
     sure = [gap for gap in data.gaps if gap.is_sure]
     if not sure:
         return f"No difference can be told between {of} of the same classes (images of this run)."
@@ -171,12 +173,12 @@ failure_attention = figures.register("failure_attention")(
         title="Does the ViT look elsewhere where it fails?",
         explanation="If attention told failures from successes, it could warn. A difference says that the two go "
         "together, not that the model fails because it looks so.",
-        definition="Mean over images, heads averaged. The readout is the class token, or all patches on average; entropy "
-        "in nats over what it looks at, distance in pixels from patches to where they look, mass on the object over the "
-        "object's share of the image (objects of half the image and more are left out). Failures are compared with "
-        "successes of the same class: coefficient of failure beside a mean for each class; intervals at 95 % let both "
-        "vary unequally (HC3); p by dealing out failures anew within classes; filled: interval without zero and p below "
-        f"{LEVEL:g}. The p-values of layers are corrected among them (Holm).",
+        definition="Mean over images, heads averaged. The readout is the class token, or all patches on average; "
+        "entropy in nats over what it looks at, distance in pixels from patches to where they look, mass on the object "
+        "over the object's share of the image (objects of half the image and more are left out). Failures are compared "
+        "with successes of the same class: coefficient of failure beside a mean for each class; intervals at 95 % let "
+        "both vary unequally (HC3); p by dealing out failures anew within classes; filled: interval without zero and p "
+        f"below {LEVEL:g}. The p-values of layers are corrected among them (Holm).",
         compute=compute,
         headline=headline,
         draw=draw,

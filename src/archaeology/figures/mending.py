@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 KINDS = {"wrong": "wrong answers mended", "right": "right answers broken"}
-HIDDEN = {"changed": "the attended region", "by_chance": "as many random patches", "beside": "random beside the object"}
+HIDDEN = {
+    "changed": "the attended region",
+    "by_chance": "as many random patches",
+    "beside": "random beside the object",
+}
 NAME_WIDTH, ROW, BLOCK, ABOVE, BELOW = 1.75, 0.15, 0.6, 0.3, 0.42
 
 
@@ -117,7 +121,9 @@ def draw(data: Mended) -> "Figure":
     """For each model two questions; in each the region filled, random patches open, those beside the object grey."""
     heights = [BLOCK * len(one.hidden) for one in data.models]
     with themed("mending"):
-        key = "filled: the attended region hidden, open: random patches, grey: random patches beside the object"
+        key = (
+            "filled: the attended region hidden, open: random patches, grey: random patches beside the object"
+        )
         height = 0.1 + note_height(key) + sum(heights) + len(heights) * (ABOVE + BELOW)
         figure = new_figure(WIDTH, height)
         write_note(figure, 0.05, key)
@@ -156,7 +162,9 @@ def table(data: Mended) -> DataTable:
             f"{row.patches:.1f}",
             *(row.shares[name].text(1) if name in row.shares else NOT_KNOWN for name in HIDDEN),
             f"{row.gain.text(1)}, p {p_value(row.p)}",
-            f"{row.gain_beside.text(1)}, p {p_value(row.p_beside)}" if np.isfinite(row.p_beside) else NOT_KNOWN,
+            f"{row.gain_beside.text(1)}, p {p_value(row.p_beside)}"
+            if np.isfinite(row.p_beside)
+            else NOT_KNOWN,
         )
         for model in data.models
         for row in model.hidden
@@ -178,13 +186,14 @@ mending = figures.register("mending")(
     Drawing(
         name="mending",
         title="Would it be right had it not looked there?",
-        explanation="A map that shows attention on the background accuses it; only hiding that place tells whether it did "
-        "harm. Hiding anything changes some answers, so the same is done with random patches and to right answers.",
-        definition="Hidden under the image's mean colour: patches without any of the object (box or mask) that the map of "
-        "the model gives more than an even share; where no object is known, patches that this model's map gives more than "
-        "an even share and the other model's does not; a quarter of all patches at most, the most attended. Random "
-        "patches are as many, anywhere or beside the object, five draws averaged. Intervals at 95 % leave room for images "
-        "nobody saw (Gaffke); differences are paired, p by sign flips. Images without such a patch are left out.",
+        explanation="A map that shows attention on the background accuses it; only hiding that place tells whether it "
+        "did harm. Hiding anything changes some answers, so the same is done with random patches and to right answers.",
+        definition="Hidden under the image's mean colour: patches without any of the object (box or mask) that the map "
+        "of the model gives more than an even share; where no object is known, patches that this model's map gives "
+        "more than an even share and the other model's does not; a quarter of all patches at most, the most attended. "
+        "Random patches are as many, anywhere or beside the object, five draws averaged. Intervals at 95 % leave room "
+        "for images nobody saw (Gaffke); differences are paired, p by sign flips. Images without such a patch "
+        "are left out.",
         compute=compute,
         headline=headline,
         draw=draw,

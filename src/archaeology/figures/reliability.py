@@ -172,10 +172,10 @@ reliability = figures.register("reliability")(
         explanation="Of answers given with a probability of 80 %, eight of ten should be right. Dots below the dashed "
         "slope are answers given too surely, dots above it answers that could have been given more surely.",
         definition="Answers in 15 bins of equal width by the softmax probability of the class named; uprights are "
-        "Wilson's intervals at 95 %. The calibration error (ECE) is the mean distance of confidence and share right over "
-        "images; by chance: what a model that is right as often as it says would have with the same confidences, in 95 % "
-        "of draws. In the table also the error without most of what chance adds, with its interval, and the temperature "
-        "fitted on half of the images, with the error on the other half before and after dividing by it.",
+        "Wilson's intervals at 95 %. The calibration error (ECE) is the mean distance of confidence and share right "
+        "over images; by chance: what a model that is right as often as it says would have with the same confidences, "
+        "in 95 % of draws. In the table also the error without most of what chance adds, with its interval, and the "
+        "temperature fitted on half of the images, with the error on the other half before and after dividing by it.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -111,14 +111,14 @@ def _said(model: ModelSlices) -> str:
         return f"No slice of the {name} is worse than the rest for more than chance ({asked})."
     worst = claimed[0]
     return (
-        f"The {name} is worse than elsewhere on {len(claimed)} of {asked}; on the surest of them, mostly {worst.label}, "
-        f"it is right on {worst.accuracy.bare(1)} % of {plural(worst.n, 'image')}, elsewhere on "
+        f"The {name} is worse than elsewhere on {len(claimed)} of {asked}; on the surest of them, mostly "
+        f"{worst.label}, it is right on {worst.accuracy.bare(1)} % of {plural(worst.n, 'image')}, elsewhere on "
         f"{worst.rest.bare(1)} % (difference {worst.gap.bare(1)} points, 95 % interval {worst.gap.range(1)})."
     )
 
 
 def draw(data: Slices) -> "Figure":
-    """A row for each slice: its share right as a dot with its interval, filled where it is surely worse; rest as a mark."""
+    """A row for each slice: its share right as a dot with its interval, filled where surely worse; rest as a mark."""
     shown = [one for one in data.models if one.slices]
     tall = [ROW * len(one.slices) for one in shown]
     with themed("slices"):
@@ -139,7 +139,9 @@ def draw(data: Slices) -> "Figure":
                 middle = np.array([one.accuracy.value])
                 dots(axes, middle, np.array([float(at)]), size=4.6, fill=fill, edge=colour, edge_width=1.1)
                 axes.plot([one.rest.value] * 2, [at - 0.32, at + 0.32], color=COLOURS["ink"], linewidth=1.4)
-            names = [_short(f"{one.label} ({percent(one.label_share, 0)}), n = {one.n}") for one in model.slices]
+            names = [
+                _short(f"{one.label} ({percent(one.label_share, 0)}), n = {one.n}") for one in model.slices
+            ]
             axes.set_yticks(range(len(model.slices)), names)
             axes.grid(axis="x")
             bare(axes)
@@ -168,7 +170,16 @@ def table(data: Slices) -> DataTable:
         for model in data.models
         for one in model.slices
     ]
-    columns = ("Slice", "Its images are", "Wrong answer", "Images", "Right (%)", "Rest (%)", "Gap (points)", "p, corrected")
+    columns = (
+        "Slice",
+        "Its images are",
+        "Wrong answer",
+        "Images",
+        "Right (%)",
+        "Rest (%)",
+        "Gap (points)",
+        "p, corrected",
+    )
     return DataTable(columns, tuple(rows))
 
 
@@ -178,11 +189,11 @@ slices = figures.register("slices")(
         title="Is there a kind of image that it fails on?",
         explanation="Images that look alike to another model, and that are mistaken alike, are put together without "
         "asking anybody what to look for. A group only counts where other images of its kind fail more often, too.",
-        definition="A mixture after Domino over features (the other model's last block, reduced to ten directions), label "
-        "and answer, fitted on one half of the images; the other half is sorted into its slices by features and label "
-        "alone, since a slice told by its answers would be wrong by construction. Shares right with Wilson's intervals, "
-        "differences with Newcombe's, at 95 %; Fisher's exact test, corrected over the model's slices (Holm). Attributes "
-        "by Mann and Whitney's test, corrected over slices and attributes.",
+        definition="A mixture after Domino over features (the other model's last block, reduced to ten directions), "
+        "label and answer, fitted on one half of the images; the other half is sorted into its slices by features and "
+        "label alone, since a slice told by its answers would be wrong by construction. Shares right with Wilson's "
+        "intervals, differences with Newcombe's, at 95 %; Fisher's exact test, corrected over the model's slices "
+        "(Holm). Attributes by Mann and Whitney's test, corrected over slices and attributes.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -155,9 +155,9 @@ def _lead(document: Mapping[str, Any]) -> str:
     said = [f"{plural(int(kinds[role]['num_failures']), 'failure')} of the {NAMES[role]}" for role in kinds]
     share = f"{count(int(document['dissected']))} of {plural(int(document['n']), 'image')}"
     return (
-        f"{' and '.join(said)} on {share} were held against rules whose thresholds were set before. A failure may be of "
-        "several kinds, or of none. Where a rule does not ask how a model erred, the share of images named right that it "
-        "holds for stands beside it: a kind that is no more frequent among failures explains none of them."
+        f"{' and '.join(said)} on {share} were held against rules whose thresholds were set before. A failure may be "
+        "of several kinds, or of none. Where a rule does not ask how a model erred, the share of images named right "
+        "that it holds for stands beside it: a kind that is no more frequent among failures explains none of them."
     )
 
 
@@ -223,8 +223,8 @@ def _looks(document: Mapping[str, Any], gallery: "Gallery") -> Exhibit | None:
     if strip is None:
         return None
     text = (
-        "The surest failures of the ViT, each above the surest success of the same class, with rollout beside each image "
-        "(brighter: more; every map on its own scale). Chosen by confidence, not by what the maps show."
+        "The surest failures of the ViT, each above the surest success of the same class, with rollout beside each "
+        "image (brighter: more; every map on its own scale). Chosen by confidence, not by what the maps show."
     )
     return Exhibit(text, strip)
 
@@ -283,7 +283,8 @@ class Gallery:
         if not kept:
             return None
         lines = [
-            [picture for pair in kept for picture in (self.photos[pair[at]], self.maps[pair[at]])] for at in (0, 1)
+            [picture for pair in kept for picture in (self.photos[pair[at]], self.maps[pair[at]])]
+            for at in (0, 1)
         ]
         words = "; ".join(self._words(pair[0], "vit") for pair in kept)
         return _strip(lines, f"Above, from the left: {words}. Below: successes of the same classes.")

@@ -12,7 +12,7 @@ from archaeology.dig.finding import answered
 from archaeology.dig.labels import ClassMatch
 from archaeology.failures.taxonomy import kinds
 
-QUICK = {"images": 60, "layer_images": 2, "pair_images": 3, "judge_images": 0, "pruning_images": 0}
+QUICK = {"images": 50, "layer_images": 2, "pair_images": 3, "judge_images": 0, "pruning_images": 0}
 QUICK |= {"robustness_images": 0, "ablation_images": 4, "seed": 1}
 
 
@@ -23,7 +23,7 @@ def finished(tiny, tmp_path_factory):
 
 def test_document_is_of_the_images_of_the_dig(finished):
     found, rows = finished.dissection, finished.images.to_pylist()
-    assert found["n"] == found["dissected"] == 60 and finished.results["not_dissected"] == ""
+    assert found["n"] == found["dissected"] == 50 and finished.results["not_dissected"] == ""
     for role in ("vit", "cnn"):
         wrong = [row for row in rows if not row[f"{role}_correct"]]
         assert found["kinds"][role]["num_failures"] == len(wrong)
@@ -65,7 +65,7 @@ def test_some_of_the_images_or_none(finished, tiny, tmp_path):
     assert none.dissection is None and none.dissected is None
     assert none.results["not_dissected"] == "dissect_images was 0"
     few = arc.dig(**tiny, data="cue_conflict", out=tmp_path / "few", **{**QUICK, "dissect_images": 30})
-    assert (few.dissection["n"], few.dissection["dissected"]) == (60, 30)
+    assert (few.dissection["n"], few.dissection["dissected"]) == (50, 30)
     assert few.dissection["calibration"] == finished.dissection["calibration"]
     assert "too few" in few.dissection["slices"]["vit"]["reason"]
     one = arc.dig(**tiny, data="cue_conflict", out=tmp_path / "one", **{**QUICK, "dissect_images": 1})

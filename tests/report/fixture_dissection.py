@@ -23,7 +23,7 @@ def made_up_dissection(seed=0):
     labels = random.integers(len(CLASSES), size=NUMBER)
     bright = np.where(random.random(NUMBER) < 0.22, 0.9, 0.4) + random.normal(0, 0.03, NUMBER)
     hard = bright > 0.7
-    features = random.normal(size=(NUMBER, 6)) + 6.0 * hard[:, None] * np.eye(6)[0]
+    features = random.normal(size=(NUMBER, 6)) + 14.0 * hard[:, None] * np.eye(6)[0]
     wrong = {"vit": random.random(NUMBER) < np.where(hard, 0.85, 0.1), "cnn": random.random(NUMBER) < 0.2}
     steep = {"vit": 4.5, "cnn": 2.5}
     cases = {}

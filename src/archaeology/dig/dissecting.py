@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from archaeology.core.intervals import bootstrap_mean
+from archaeology.core.seeding import numpy_generator
 from archaeology.core.storage import plain_json, sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
@@ -59,6 +60,7 @@ BUDGET = {
 PASSES_OF_AN_IMAGE = 20  # of each model: features, attention, a map, and hidden regions
 FEWEST, MOST = 40, 400
 CHUNK = 25
+MOST_WRONG, MOST_RIGHT = 150, 60  # images of each kind that patches are hidden from
 SHOWN_PAIRS, SHOWN_MENDED = 6, 6
 ROLES = {"vit": "cnn", "cnn": "vit"}
 
@@ -229,7 +231,7 @@ def _described(found: Calibration) -> dict[str, Any]:
 
 def _cooled(case: Case, seed: int) -> dict[str, Any]:
     """What dividing by one temperature does to images that it was not fitted on."""
-    order = np.random.default_rng(seed).permutation(len(case.labels))
+    order = numpy_generator(seed, "halves of a temperature").permutation(len(case.labels))
     first, second = np.sort(order[::2]), np.sort(order[1::2])
     try:
         fitted = fit_temperature(case.every[first], case.truth[first])
@@ -264,13 +266,12 @@ class Work:
         columns = picture_columns(np.asarray(self.images.decoded.images))
         maps = {role: self._map(role) for role in ROLES}
         look = self._look()
-        mended = self._mending(maps)
         document: dict[str, Any] = {
             "classes_named": [*self.images.decoded.classes, "another class"],
             "slices": {role: self._slices(role, columns) for role in ROLES},
             "kinds": self._kinds(columns, maps),
             "maps": {role: one.method for role, one in maps.items() if one is not None},
-            "mending": {role: self._described(one) for role, one in mended.items()},
+            "mending": self._mending(maps),
             "attention": None,
         }
         if look is not None:
@@ -315,10 +316,16 @@ class Work:
         return arrays
 
     def _chunked(
-        self, stage: str, role: str, extra: tuple[str, ...], compute: Callable[..., Arrays]
+        self,
+        stage: str,
+        role: str,
+        extra: tuple[str, ...],
+        compute: Callable[..., Arrays],
+        rows: list[int] | None = None,
     ) -> Arrays:
-        few = Images(self.images.decoded, self.images.hashes, CHUNK)
-        decoded = self.images.decoded
+        chosen = self.images if rows is None else self.images.only(rows)
+        few = Images(chosen.decoded, chosen.hashes, CHUNK)
+        decoded = chosen.decoded
         known = [
             b"" if one is None else np.ascontiguousarray(one).tobytes()
             for one in (decoded.boxes, decoded.masks)
@@ -434,8 +441,8 @@ class Work:
             }
         return made
 
-    def _mending(self, maps: Mapping[str, "MapValues | None"]) -> dict[str, Mending]:
-        found: dict[str, Mending] = {}
+    def _mending(self, maps: Mapping[str, "MapValues | None"]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for role, other in ROLES.items():
             own, rival, case = maps[role], maps[other], self.cases[role]
             if own is None:
@@ -446,34 +453,46 @@ class Work:
                 continue
             against = own.inside if has_object or rival is None else rival.values
             told = outside_region if has_object else disputed_region
-            region = told(torch.from_numpy(own.values), torch.from_numpy(against))
+            rows = self._hidden_rows(case)
+            region = told(torch.from_numpy(own.values[rows]), torch.from_numpy(against[rows]))
+            truth = case.truth[rows]
 
-            def of_chunk(batch: torch.Tensor, some: slice, *, case=case, region=region) -> Arrays:
-                trial = trial_of(case.specimen, batch, grid=self._grid(), seed=self.config.seed)
+            def of_chunk(
+                batch: torch.Tensor, some: slice, *, one=case.specimen, region=region, truth=truth
+            ) -> Arrays:
+                trial = trial_of(one, batch, grid=self._grid(), seed=self.config.seed)
                 allowed = None if region.allowed is None else region.allowed[some]
                 part = type(region)(region.hidden[some], allowed, region.rule)
-                made = hide_region(trial, part, torch.from_numpy(case.truth[some]))
+                made = hide_region(trial, part, torch.from_numpy(truth[some]))
                 kept = ("right", "has_region", "share", "after", "by_chance", "beside")
                 return {name: getattr(made, name) for name in kept if getattr(made, name) is not None}
 
-            known = sha256_of(region.hidden.numpy().tobytes(), case.truth.tobytes())
-            joined = self._chunked("mending", role, (known,), of_chunk)
-            found[role] = Mending(
+            known = sha256_of(region.hidden.numpy().tobytes(), truth.tobytes())
+            joined = self._chunked("mending", role, (known,), of_chunk, rows)
+            made = Mending(
                 **{**joined, "beside": joined.get("beside")},  # pyright: ignore[reportArgumentType]
                 rule=region.rule,
                 fill="mean",
                 seed=self.config.seed,
             )
+            found[role] = self._described(made, rows)
         return found
 
-    def _described(self, found: Mending) -> dict[str, Any]:
+    def _hidden_rows(self, case: Case) -> list[int]:
+        """Images that patches are hidden from: so many of those named wrong and right, drawn at random."""
+        generator = numpy_generator(self.config.seed, "images with hidden patches")
+        mixed = generator.permutation(len(self.images))
+        right = case.right[mixed]
+        return sorted([*mixed[~right][:MOST_WRONG].tolist(), *mixed[right][:MOST_RIGHT].tolist()])
+
+    def _described(self, found: Mending, rows: list[int]) -> dict[str, Any]:
         hidings = {kind: found.of(kind) for kind in ("wrong", "right")}
         return {
             "rule": found.rule,
             "fill": found.fill,
             "draws": found.by_chance.shape[1],
             **{kind: None if one is None else asdict(one) for kind, one in hidings.items()},
-            "examples": np.flatnonzero(found.mended)[:SHOWN_MENDED].tolist(),
+            "examples": [rows[row] for row in np.flatnonzero(found.mended)[:SHOWN_MENDED]],
         }
 
 

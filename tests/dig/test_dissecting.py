@@ -60,6 +60,7 @@ def test_examples_are_rows_of_the_dig_with_their_pixels(finished):
         assert rows[failure]["label"] == rows[success]["label"]
 
 
+@pytest.mark.slow
 def test_some_of_the_images_or_none(finished, tiny, tmp_path):
     none = arc.dig(**tiny, data="cue_conflict", out=tmp_path / "none", **{**QUICK, "dissect_images": 0})
     assert none.dissection is None and none.dissected is None

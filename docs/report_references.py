@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archaeology.figures.terms import JUDGES, METHODS
 from archaeology.report.attack_terms import ATTACKS, MEASURES
+from archaeology.report.dissection import TERMS
 from archaeology.report.references import STATISTICS, keys_of
 from archaeology.report.representation import TERMS
 

@@ -24,7 +24,9 @@ def site(serving, tmp_path_factory):
     cell = nbformat.v4.new_code_cell(CELL)
     notebook = nbformat.v4.new_notebook(cells=[cell])
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    shown = [one.data["text/html"] for one in notebook.cells[0].outputs if one.output_type == "execute_result"]
+    shown = [
+        one.data["text/html"] for one in notebook.cells[0].outputs if one.output_type == "execute_result"
+    ]
     folder = tmp_path_factory.mktemp("notebook")
     (folder / "notebook.html").write_text(PAGE.format(output="".join(shown)), encoding="latin-1")
     return serving(folder) + "notebook.html"
@@ -49,7 +51,9 @@ def test_a_cell_shows_the_explorer(framed):
     frame.locator(".aa-screen").first.click(position={"x": 200, "y": 200})
     page.wait_for_timeout(300)
     assert frame.locator("figcaption").first.inner_text() != before
-    assert frame.locator("figcaption").first.evaluate("one => getComputedStyle(one).color") != "rgb(255, 0, 0)"
+    assert (
+        frame.locator("figcaption").first.evaluate("one => getComputedStyle(one).color") != "rgb(255, 0, 0)"
+    )
 
 
 def test_names_are_text_there_too(framed):

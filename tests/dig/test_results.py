@@ -103,6 +103,7 @@ def test_findings_of_the_schema_are_those_that_are_written(schema):
         "accuracy": {"vit": share, "cnn": share, "difference": gap},
         "mcnemar": {"only_vit_right": 50, "only_cnn_right": 120, "n": 1000, "p_value": 1e-7},
         "failures": None, "n": 1000, "leaderboard": {}, "not_judged": {}, "pruning": None, "not_attacked": "",
+        "not_dissected": "",
     }  # fmt: skip
     found = findings(results, [])
     assert len(found) == 1

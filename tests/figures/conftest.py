@@ -57,6 +57,18 @@ def attacked(made_up_survey):
 
 
 @pytest.fixture(scope="session")
+def apart():
+    """What has had its failures taken apart."""
+    name = "archaeology_fixture_dissection"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BESIDE.with_name("fixture_dissection.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return SimpleNamespace(dissection=sys.modules[name].made_up_dissection())
+
+
+@pytest.fixture(scope="session")
 def small_run(made_up, tmp_path_factory):
     """6 layers of 4 heads, 200 images with labels."""
     return made_up.write_run(tmp_path_factory.mktemp("runs") / "small", made_up.Plan(full_attention=False))
@@ -322,12 +334,13 @@ def explained():
 
 @pytest.fixture
 def source_of(
-    small_run, attacked, layered, zoo_run, world_runs, profile_run, reverser_run, comparison, explained
+    small_run, attacked, layered, apart, zoo_run, world_runs, profile_run, reverser_run, comparison, explained
 ):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
     from archaeology.figures import explanation_figures, profile_figures, training_figures, world_figures
     from archaeology.figures._world_source import WorldSource, found_runs
+    from archaeology.report.dissection import DISSECTION_FIGURES
     from archaeology.report.representation import REPRESENTATION_FIGURES
     from archaeology.report.robustness import ROBUSTNESS_FIGURES
 
@@ -348,6 +361,8 @@ def source_of(
             return attacked
         if name in REPRESENTATION_FIGURES:
             return layered
+        if name in DISSECTION_FIGURES:
+            return apart
         return zoo[name] if name in zoo else RunDirectory(small_run)
 
     return find

@@ -40,6 +40,12 @@ def made_up_layers():
 
 
 @pytest.fixture(scope="session")
+def made_up_apart():
+    """The module that makes up failures taken apart."""
+    return load("fixture_dissection")
+
+
+@pytest.fixture(scope="session")
 def small_run(made_up, tmp_path_factory):
     """6 layers of 4 heads on 8 x 8 patches of 32-pixel images, with labels."""
     return made_up.write_run(tmp_path_factory.mktemp("runs") / "small")
@@ -66,12 +72,13 @@ def plain_run(made_up, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def attacked_run(made_up, made_up_survey, made_up_layers, tmp_path_factory):
-    """A run whose models were attacked, and whose layers were asked."""
+def attacked_run(made_up, made_up_survey, made_up_layers, made_up_apart, tmp_path_factory):
+    """A run whose models were attacked, whose layers were asked, and whose failures were taken apart."""
     plan = made_up.Plan(full_attention=False, num_images=60)
     folder = made_up.write_run(tmp_path_factory.mktemp("runs") / "attacked", plan)
     write_json(folder / "robustness.json", made_up_survey.made_up_document())
     write_json(folder / "representation.json", made_up_layers.made_up_layers())
+    made_up_apart.write_dissection(folder)
     return folder
 
 

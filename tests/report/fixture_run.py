@@ -262,15 +262,35 @@ def made_up_causes(plan: Plan) -> dict:
 
     attributes = []
     for model, name in enumerate(plan.names):
-        for place, title in enumerate(("brightness", "contrast", "saturation", "sharpness", "density of edges")):
+        for place, title in enumerate(
+            ("brightness", "contrast", "saturation", "sharpness", "density of edges")
+        ):
             slope = 0.09 if (model, place) == (0, 1) else 0.0
             hits = [int(fifth * (0.55 + slope * part)) + int(random.integers(-2, 3)) for part in range(5)]
             hits = [min(max(one, 0), fifth) for one in hits]
             gap = (hits[4] - hits[0]) / fifth
             attributes.append(
-                {"title": title, "unit": "0 to 1", "model": name, "attribute": title, "p_value": 0.2, "examples": [1]}
-                | {"shares": [ends(wilson(one, fifth)) for one in hits], "p_corrected": 0.004 if slope else 1.0}
-                | {"difference": {"value": gap, "low": gap - 0.2, "high": gap + 0.2, "n": fifth, "method": "made up"}}
+                {
+                    "title": title,
+                    "unit": "0 to 1",
+                    "model": name,
+                    "attribute": title,
+                    "p_value": 0.2,
+                    "examples": [1],
+                }
+                | {
+                    "shares": [ends(wilson(one, fifth)) for one in hits],
+                    "p_corrected": 0.004 if slope else 1.0,
+                }
+                | {
+                    "difference": {
+                        "value": gap,
+                        "low": gap - 0.2,
+                        "high": gap + 0.2,
+                        "n": fifth,
+                        "method": "made up",
+                    }
+                }
             )
     shortcut = {"kind": "shortcut", "model": plan.names[1], "what": "brightness", "target": plan.classes[0]}
     effect = ends(wilson(72, 96))
@@ -289,7 +309,9 @@ def made_up_causes(plan: Plan) -> dict:
         "n": plan.num_images,
         "num_questions": 86,
         "level": 0.05,
-        "ids": [plan.image_ids[row] if row < len(plan.image_ids) else f"test/{row:05d}.png" for row in range(4)],
+        "ids": [
+            plan.image_ids[row] if row < len(plan.image_ids) else f"test/{row:05d}.png" for row in range(4)
+        ],
         "causes": [cause],
         "asked": [shortcut | {"p_value": 1e-9, "p_corrected": 1e-7}],
         "attributes": attributes,

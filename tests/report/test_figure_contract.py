@@ -31,6 +31,7 @@ def views(attacked_run):
         report.robustness_figures,
         report.representation_figures,
         report.failure_figures,
+        report.dissection_figures,
     )
     return {view.name: view for group in groups for view in group}
 

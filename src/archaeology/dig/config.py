@@ -56,6 +56,11 @@ class DigConfig(BaseModel):
         ge=0,
         description="images that layers are compared and read on, half known, half asked; None where quick, 0 none",
     )
+    dissect_images: int | None = Field(
+        default=None,
+        ge=0,
+        description="images on which failures are taken apart; None takes as many as are quick, 0 none",
+    )
     layer_images: int = Field(default=20, ge=1, le=64, description="images shown through all layers")
     pair_images: int = Field(default=50, ge=1, le=200, description="images shown side by side")
     skip_bad: bool = Field(default=False, description="leave out images that cannot be read, and count them")

@@ -102,6 +102,17 @@ class RunDirectory:
         return self._document("representation.json")
 
     @cached_property
+    def dissection(self) -> Mapping[str, Any] | None:
+        """`dissection.json`: kinds of failure, slices, attention, mending, calibration; None where not measured."""
+        return self._document("dissection.json")
+
+    @cached_property
+    def dissected(self) -> Any:
+        """`dissection.zarr`: pixels and maps of the images that `dissection.json` names; None where there is none."""
+        path = self.path / "dissection.zarr"
+        return read_arrays(path) if path.exists() else None
+
+    @cached_property
     def metrics(self) -> "pa.Table":
         """`metrics.parquet`: every number of the run in long form."""
         return read_table(self._part("metrics.parquet"))

@@ -11,6 +11,8 @@ from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_cou
 from archaeology.dig.causes import PASSES_OF_AN_IMAGE as PASSES_FOR_CAUSES
 from archaeology.dig.causes import causes_count
 from archaeology.dig.config import DigConfig
+from archaeology.dig.dissecting import PASSES_OF_AN_IMAGE as PASSES_TO_DISSECT
+from archaeology.dig.dissecting import dissection_count
 from archaeology.dig.judging import PASSES_OF_A_METHOD, judging_count
 from archaeology.dig.representing import PASSES_OF_AN_IMAGE as PASSES_OF_LAYERS
 from archaeology.dig.representing import represent_count
@@ -91,6 +93,7 @@ def estimate(config: DigConfig) -> Forecast:
     broken = robustness_count(config, {"vit": vit, "cnn": cnn}, available=count)
     asked = causes_count(config, {"vit": vit, "cnn": cnn}, available=count)
     layered = represent_count(config, {"vit": vit, "cnn": cnn}, available=count)
+    apart = dissection_count(config, {"vit": vit, "cnn": cnn}, available=count)
     shown = min(count, config.layer_images + config.pair_images)
     seconds = {
         "decode": per_image["decode"] * count,
@@ -107,6 +110,7 @@ def estimate(config: DigConfig) -> Forecast:
         # Reading features is quick; probes of every layer are not, and depend on the number of layers and images.
         "represent": PASSES_OF_LAYERS * (per_image["vit"] + per_image["cnn"]) * layered
         + SECONDS_OF_PROBES * layered,
+        "dissect": PASSES_TO_DISSECT * (per_image["vit"] + per_image["cnn"]) * apart,
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from archaeology.dig.causes_findings import causes_findings
+from archaeology.dig.dissection_findings import dissection_findings
 from archaeology.dig.finding import (
     Finding,
     Row,
@@ -47,6 +48,7 @@ def findings(
     robustness: Mapping[str, Any] | None = None,
     causes: Mapping[str, Any] | None = None,
     representation: Mapping[str, Any] | None = None,
+    dissection: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """All findings that the numbers carry, strongest first.
 
@@ -58,6 +60,7 @@ def findings(
         robustness: The document of the survey, as in `robustness.json`.
         causes: What failures have in common, as in `causes.json`.
         representation: The document of the layers, as in `representation.json`.
+        dissection: What became of taking failures apart, as in `dissection.json`.
     """
     asked = questions(
         results,
@@ -67,6 +70,7 @@ def findings(
         robustness=robustness,
         causes=causes,
         representation=representation,
+        dissection=dissection,
     )
     return found_among(asked)
 
@@ -85,6 +89,7 @@ def questions(
     robustness: Mapping[str, Any] | None = None,
     causes: Mapping[str, Any] | None = None,
     representation: Mapping[str, Any] | None = None,
+    dissection: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Everything that was asked of the numbers, answered or not; the arguments are those of `findings`."""
     return [
@@ -100,6 +105,7 @@ def questions(
         *robustness_findings(robustness or {}),
         *causes_findings(causes or {}),
         *representation_findings(representation or {}),
+        *dissection_findings(dissection or {}),
     ]
 
 

@@ -26,6 +26,7 @@ from archaeology.dig.assemble import head_table, image_table, metric_table, verd
 from archaeology.dig.causes import causes_of_both
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
+from archaeology.dig.dissecting import dissect
 from archaeology.dig.findings import found_among, headline, questions
 from archaeology.dig.judging import judge_methods
 from archaeology.dig.labels import match_classes
@@ -240,6 +241,8 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
         causes = causes_of_both(specimens, prints, matches, images, parts, config)
     with site.stage("represent"):
         layered = represent_both(specimens, prints, answers, matches, images, parts, config)
+    with site.stage("dissect"):
+        apart = dissect(specimens, prints, matches, answers, judged, images, parts, config)
     with site.stage("maps"):
         shown = draw_maps(specimens, prints, judged, images, rows, parts, config)
     with site.stage("write"):
@@ -252,6 +255,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             "pruning": ablated.pruned(config.seed),
             "not_attacked": broken.reason,
             "not_represented": layered.reason,
+            "not_dissected": apart.reason,
         }
         curve = [] if ablated.curve is None else ablated.curve.table(config.seed)
         asked = questions(
@@ -262,6 +266,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             robustness=broken.document,
             causes=causes,
             representation=layered.document,
+            dissection=apart.document,
         )
         results |= {"num_questions": len(asked), "findings": found_among(asked)}
         results = marked({"headline": headline(results), **results})
@@ -278,6 +283,10 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
             write_json(site.folder / "causes.json", causes)
         if layered.document is not None:
             write_json(site.folder / "representation.json", layered.document)
+        if apart.document is not None:
+            write_json(site.folder / "dissection.json", apart.document)
+        if apart.arrays:
+            write_arrays(site.folder / "dissection.zarr", apart.arrays, {})
         split = images.decoded.split
         write_table(
             site.folder / "metrics.parquet",

@@ -24,6 +24,8 @@ from archaeology.stats.specialization_sums import (
     sum_specialization,
 )
 
+ANSWERS = "2"  # what parts of `predict` hold: another number, and parts of older versions are made anew
+
 
 @dataclass(frozen=True)
 class Images:
@@ -105,24 +107,31 @@ def chunk_by_chunk(
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of every image."""
+    """What a model says of every image.
+
+    Attributes:
+        prediction: The class with the highest logit.
+        confidence: Its softmax probability.
+        logits: All of them.
+    """
 
     prediction: Int[np.ndarray, " image"]
     confidence: Float[np.ndarray, " image"]
+    logits: Float[np.ndarray, "image class"]
 
 
 def predict(role: str, specimen: Specimen, fingerprint: str, images: Images, parts: Parts) -> Predictions:
-    """The class with the highest logit, and its softmax probability, for every image."""
+    """The class with the highest logit, its softmax probability, and all logits, for every image."""
 
     @torch.inference_mode()
     def of_chunk(batch: torch.Tensor, rows: slice) -> Arrays:
-        probability, place = specimen.predict(batch).float().softmax(dim=1).max(dim=1)
-        return {"prediction": place.cpu().numpy(), "confidence": probability.cpu().numpy()}
+        logits = specimen.predict(batch).float()
+        probability, place = logits.softmax(dim=1).max(dim=1)
+        found = {"prediction": place, "confidence": probability, "logits": logits}
+        return {name: values.cpu().numpy() for name, values in found.items()}
 
-    found = each_chunk(f"predict-{role}", images, parts, (fingerprint,), of_chunk)
-    return Predictions(
-        *(np.concatenate([part[name] for part in found]) for name in ("prediction", "confidence"))
-    )
+    found = each_chunk(f"predict-{role}", images, parts, (fingerprint, ANSWERS), of_chunk)
+    return Predictions(**{name: np.concatenate([part[name] for part in found]) for name in found[0]})
 
 
 def specialization(

@@ -1,4 +1,4 @@
-"""What failures have in common: causes that can be named, and shortcuts that a model takes."""
+"""Why models fail: causes, shortcuts, slices, what attention does there, what mends an answer, and a taxonomy."""
 
 from archaeology.failures.attributes import measured_attributes as measured_attributes
 from archaeology.failures.causes import Causes as Causes

@@ -21,6 +21,7 @@ from archaeology.figures.drawing import world_figures as world_figures
 from archaeology.figures.drawing import zoo_figures as zoo_figures
 from archaeology.figures.entropy import entropy as entropy
 from archaeology.figures.explanation_maps import explanation_maps as explanation_maps
+from archaeology.figures.failure_attention import failure_attention as failure_attention
 from archaeology.figures.failure_types import failure_types as failure_types
 from archaeology.figures.few_shot import few_shot as few_shot
 from archaeology.figures.files import save_figure as save_figure
@@ -33,6 +34,7 @@ from archaeology.figures.layer_reading import layer_reading as layer_reading
 from archaeology.figures.layer_similarity import layer_similarity as layer_similarity
 from archaeology.figures.leaderboard_cnn import leaderboard_cnn as leaderboard_cnn
 from archaeology.figures.leaderboard_vit import leaderboard_vit as leaderboard_vit
+from archaeology.figures.mending import mending as mending
 from archaeology.figures.nearest_images import nearest_images as nearest_images
 from archaeology.figures.participation import participation as participation
 from archaeology.figures.patch_drop import patch_drop as patch_drop
@@ -42,8 +44,10 @@ from archaeology.figures.profile_patch_size import profile_patch_size as profile
 from archaeology.figures.profile_specimens import profile_specimens as profile_specimens
 from archaeology.figures.pruning import pruning as pruning
 from archaeology.figures.reattack import reattack as reattack
+from archaeology.figures.reliability import reliability as reliability
 from archaeology.figures.robustness_curve import robustness_curve as robustness_curve
 from archaeology.figures.shape_share import shape_share as shape_share
+from archaeology.figures.slices import slices as slices
 from archaeology.figures.specialization import specialization as specialization
 from archaeology.figures.svg import svg_text as svg_text
 from archaeology.figures.token_norms import token_norms as token_norms

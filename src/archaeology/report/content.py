@@ -11,6 +11,7 @@ from archaeology.figures.drawing import DataTable
 from archaeology.figures.words import tight
 from archaeology.report import provenance
 from archaeology.report.causes import CausesView, causes
+from archaeology.report.dissection import DISSECTION_FIGURES, Dissection, dissection
 from archaeology.report.failures import Failures, failures
 from archaeology.report.found import FindingView, found_view
 from archaeology.report.layers import Layers, layers
@@ -99,6 +100,8 @@ class Report:
     failures: Failures | None
     failure_figures: tuple[FigureView, ...]
     causes: CausesView | None
+    dissection: Dissection | None
+    dissection_figures: tuple[FigureView, ...]
     limits: Limits
     methods: Methods
     grad_cam_layer: str | None
@@ -160,6 +163,8 @@ def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Repo
         failures=wrong,
         failure_figures=_views(drawn, FAILURE_FIGURES),
         causes=causes(run),
+        dissection=dissection(run),
+        dissection_figures=_views(drawn, DISSECTION_FIGURES),
         limits=limits(run),
         methods=methods(run, side_by_side),
         grad_cam_layer=models["cnn"].get("target_layer"),

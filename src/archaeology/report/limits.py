@@ -195,6 +195,10 @@ def missing(run: RunDirectory) -> Iterator[str]:
     for part, reason in ((run.representation or {}).get("missing") or {}).items():
         title = TERMS[part].title if part in TERMS else str(part).replace("_", " ").capitalize()
         yield f"{title}: {str(reason).rstrip('.')}."
+    if reason := results.get("not_dissected"):
+        yield f"Kinds of failure: {reason}."
+    for part, reason in ((run.dissection or {}).get("missing") or {}).items():
+        yield f"{str(part)[:1].upper()}{str(part)[1:]}: {str(reason).rstrip('.')}."
     skipped = run.run["data"].get("skipped") or []
     if skipped:
         yield f"{plural(len(skipped), 'image')} could not be read and were left out; they are listed under provenance."

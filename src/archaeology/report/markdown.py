@@ -78,6 +78,26 @@ def _failures(report: Report) -> list[str]:
         *_causes(report),
         *_figures(report.failure_figures),
         *([table(columns, rows)] if rows else []),
+        *_dissection(report),
+    ]
+
+
+def _dissection(report: Report) -> list[str]:
+    apart = report.dissection
+    if apart is None:
+        return []
+    rows = [
+        (row.title, row.rule, *("; ".join(filter(None, (one.number, one.among_right))) for one in row.cells))
+        for row in apart.rows
+    ]
+    return [
+        "### Kinds of failure",
+        plain(apart.lead),
+        *([table(("Kind", "Rule", *(f"{model}: failures" for model in apart.models)), rows)] if rows else []),
+        *(f"- {plain(note)}" for note in apart.notes),
+        *_figures(report.dissection_figures),
+        *(f"- {plain(one.text)}" for one in (*apart.slices, *apart.mended)),
+        *(f"- Not measured, {plain(part)}: {plain(reason)}" for part, reason in apart.missing),
     ]
 
 
@@ -103,6 +123,7 @@ def _methods(report: Report) -> list[str]:
         *report.methods.attacks,
         *report.methods.measures,
         *report.methods.layers,
+        *report.methods.failures,
     )
     return [
         *(

@@ -10,9 +10,10 @@ from archaeology.explain.method import title_of
 from archaeology.figures.specialization import rule_words
 from archaeology.figures.terms import METHODS, judge_term, method_term
 from archaeology.report.attack_terms import AttackTerm
+from archaeology.report.dissection import terms_used as failure_terms_used
 from archaeology.report.pairs import Pairs
 from archaeology.report.references import references
-from archaeology.report.representation import terms_used
+from archaeology.report.representation import terms_used as layer_terms_used
 from archaeology.report.robustness import attacks_used, measures_used
 from archaeology.stats.labels import RULES
 
@@ -39,6 +40,7 @@ class Methods:
         attacks: That images were changed by; empty for a run without a survey of robustness.
         measures: Of what breaks the models, likewise.
         layers: Of what the layers know; empty for a run that did not ask them.
+        failures: How failures were taken apart, likewise.
         references: Of all these, whole, in the order of the alphabet.
     """
 
@@ -49,6 +51,7 @@ class Methods:
     attacks: tuple[Term, ...]
     measures: tuple[Term, ...]
     layers: tuple[Term, ...]
+    failures: tuple[Term, ...]
     references: tuple[str, ...]
 
 
@@ -69,7 +72,8 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
     maps, judges = [_map(name) for name in order if name in used], [_judge(name) for name in asked]
     attacks = [_attack(term, parameters) for term, parameters in attacks_used(run.robustness or {})]
     measures = [_attack(term) for term in measures_used(run.robustness or {})]
-    layers = [_attack(term) for term in terms_used(run.representation or {})]
+    layers = [_attack(term) for term in layer_terms_used(run.representation or {})]
+    apart = [_attack(term) for term in failure_terms_used(run.dissection or {})]
     return Methods(
         maps=tuple(maps),
         judges=tuple(judges),
@@ -78,7 +82,8 @@ def methods(run: RunDirectory, drawn: Pairs) -> Methods:
         attacks=tuple(attacks),
         measures=tuple(measures),
         layers=tuple(layers),
-        references=references(term.source for term in (*maps, *judges, *attacks, *measures, *layers)),
+        failures=tuple(apart),
+        references=references(term.source for term in (*maps, *judges, *attacks, *measures, *layers, *apart)),
     )
 
 

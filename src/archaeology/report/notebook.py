@@ -52,6 +52,7 @@ CHAPTERS = (
     ("robustness", "robustness_figures"),
     ("representation", "representation_figures"),
     ("failures", "failure_figures"),
+    ("failures", "dissection_figures"),
 )
 
 

@@ -1,0 +1,162 @@
+"""A dig takes failures apart: what it writes, that it is found again, that it is left out, and what is said of it."""
+
+import numpy as np
+import pytest
+
+import archaeology as arc
+from archaeology.dig.config import DigConfig
+from archaeology.dig.directory import RunDirectory
+from archaeology.dig.dissecting import case_of, dissection_count
+from archaeology.dig.dissection_findings import dissection_findings
+from archaeology.dig.finding import answered
+from archaeology.dig.labels import ClassMatch
+from archaeology.failures.taxonomy import kinds
+
+QUICK = {"images": 50, "layer_images": 2, "pair_images": 3, "judge_images": 0, "pruning_images": 0}
+QUICK |= {"robustness_images": 0, "ablation_images": 4, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    return arc.dig(**tiny, data="cue_conflict", out=tmp_path_factory.mktemp("runs") / "apart", **QUICK)
+
+
+def test_document_is_of_the_images_of_the_dig(finished):
+    found, rows = finished.dissection, finished.images.to_pylist()
+    assert found["n"] == found["dissected"] == 50 and finished.results["not_dissected"] == ""
+    for role in ("vit", "cnn"):
+        wrong = [row for row in rows if not row[f"{role}_correct"]]
+        assert found["kinds"][role]["num_failures"] == len(wrong)
+        right = found["calibration"][role]["accuracy"]["value"]
+        assert right == pytest.approx(finished.results["accuracy"][role]["value"])
+        sure = np.mean([row[f"{role}_confidence"] for row in rows])
+        assert found["calibration"][role]["confidence"] == pytest.approx(sure, rel=1e-4)
+        assert {row["name"] for row in found["kinds"][role]["counts"]} <= set(kinds)
+    assert (
+        found["mending"]["vit"]["wrong"]["n"] + found["mending"]["vit"]["wrong"]["without_region"]
+        == (found["kinds"]["vit"]["num_failures"])
+    )
+
+
+def test_examples_are_rows_of_the_dig_with_their_pixels(finished):
+    found, rows = finished.dissection, finished.images.to_pylist()
+    for role in ("vit", "cnn"):
+        for kind in found["kinds"][role]["counts"]:
+            assert all(not rows[row][f"{role}_correct"] for row in kind["examples"])
+    for said in found["images"]:
+        row = rows[said["row"]]
+        assert (said["id"], said["label"], said["vit"]) == (
+            row["id"],
+            row["label_name"],
+            row["vit_prediction_name"],
+        )
+    stored = finished.dissected
+    assert stored["row"][:].tolist() == [said["row"] for said in found["images"]]
+    source = arc.open_source("cue_conflict", split="random")
+    number = int(rows[int(stored["row"][0])]["id"].rsplit("-", 1)[-1])
+    np.testing.assert_array_equal(stored["pixels"][0], source.get(number).image)
+    for failure, success in found["attention"]["pairs"]:
+        assert not rows[failure]["vit_correct"] and rows[success]["vit_correct"]
+        assert rows[failure]["label"] == rows[success]["label"]
+
+
+@pytest.mark.slow
+def test_some_of_the_images_or_none(finished, tiny, tmp_path):
+    none = arc.dig(**tiny, data="cue_conflict", out=tmp_path / "none", **{**QUICK, "dissect_images": 0})
+    assert none.dissection is None and none.dissected is None
+    assert none.results["not_dissected"] == "dissect_images was 0"
+    few = arc.dig(**tiny, data="cue_conflict", out=tmp_path / "few", **{**QUICK, "dissect_images": 30})
+    assert (few.dissection["n"], few.dissection["dissected"]) == (50, 30)
+    assert few.dissection["calibration"] == finished.dissection["calibration"]
+    assert "too few" in few.dissection["slices"]["vit"]["reason"]
+    one = arc.dig(**tiny, data="cue_conflict", out=tmp_path / "one", **{**QUICK, "dissect_images": 1})
+    assert "at least 2 images" in one.dissection["missing"]["kinds of failure"]
+    assert "kinds" not in one.dissection and one.dissection["calibration"]
+
+
+def test_parts_are_found_again(finished, tiny, tmp_path):
+    import shutil
+
+    again = tmp_path / "again"
+    shutil.copytree(finished.path, again)
+    (again / "run.json").unlink()
+    renewed = arc.dig(**tiny, data="cue_conflict", out=again, **QUICK)
+    assert renewed.dissection == finished.dissection
+    assert not any(stage.startswith("dissect") for stage in renewed.run["work"]["computed"])
+
+
+def test_without_labels_nothing_is_said(tiny, tmp_path):
+    from PIL import Image
+
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    run = arc.dig(**tiny, data=f"folder:{tmp_path}", out=tmp_path / "run", **{**QUICK, "images": 4})
+    assert run.dissection is None and "no labels to be wrong about" in run.results["not_dissected"]
+
+
+def test_old_runs_without_the_document_are_read(finished, tmp_path):
+    import shutil
+
+    old = tmp_path / "old"
+    shutil.copytree(finished.path, old)
+    (old / "dissection.json").unlink()
+    shutil.rmtree(old / "dissection.zarr")
+    assert RunDirectory(old).dissection is None and RunDirectory(old).dissected is None
+
+
+def test_how_many_images(tiny):
+    specimens = {role: arc.load(name, device="cpu") for role, name in tiny.items()}
+    assert dissection_count(DigConfig(), specimens, available=1000) == 400
+    assert dissection_count(DigConfig(dissect_images=7), specimens, available=5) == 5
+    assert dissection_count(DigConfig(dissect_images=0), specimens, available=5) == 0
+
+
+def test_answers_outside_of_the_data_stay_answers(tiny):
+    vit = arc.load(tiny["vit"], device="cpu")
+    logits = np.array([[0.0, 3.0, 1.0, 2.0], [5.0, 0.0, 1.0, 2.0]])
+    case = case_of(vit, ClassMatch(np.array([2, 1]), ""), logits, np.array([1, 0]))
+    np.testing.assert_array_equal(case.logits, [[1, 3, 2], [1, 0, 5]])
+    assert case.right.tolist() == [True, False] and case.truth.tolist() == [1, 2]
+
+
+def slice_of(**changes):
+    gap = {"value": -0.4, "low": -0.6, "high": -0.2, "n": 100}
+    share = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 20}
+    row = {"gap": gap, "accuracy": share, "rest": share, "n": 20, "p_corrected": 1e-6, "is_claimed": True}
+    return {**row, "label": 0, "label_share": 0.9, "attributes": [{"words": "darker"}], **changes}
+
+
+def document(**parts):
+    return {"roles": {"vit": "a:vit", "cnn": "b:cnn"}, "classes_named": ["cat", "dog"], **parts}
+
+
+def test_a_slice_is_a_finding_and_a_chance_one_is_only_a_question():
+    (found,) = dissection_findings(document(slices={"vit": {"slices": [slice_of()]}}))
+    assert found.title == "vit fails on a slice: mostly cat" and found.p_value == 1e-6
+    assert "40.0 points less often" in found.text and "darker" in found.text
+    (asked,) = dissection_findings(
+        document(slices={"vit": {"slices": [slice_of(is_claimed=False, p_corrected=0.4)]}})
+    )
+    assert not asked.title and asked.p_value == 0.4
+
+
+def test_mending_must_beat_both_controls():
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 50}
+    sure, unsure = ({"value": 0.3, "low": low, "high": 0.4, "n": 50} for low in (0.2, -0.1))
+    row = {"n": 50, "changed": share, "by_chance": share, "beside": share, "p_value": 1e-5, "p_beside": 1e-4}
+
+    def asked(**changes):
+        one = {"rule": "what it saw", "right": None, "wrong": {**row, **changes}}
+        return dissection_findings(document(mending={"vit": one}))
+
+    (found,) = asked(gain=sure, gain_beside=sure)
+    assert found.title and found.p_value == 1e-4 and len(answered([found])) == 1
+    assert not asked(gain=sure, gain_beside=unsure)[0].title
+    (alone,) = asked(gain=sure, gain_beside=None, beside=None, p_beside=None)
+    assert alone.title and alone.p_value == 1e-5
+
+
+def test_nothing_asked_of_an_empty_document():
+    assert dissection_findings({}) == []
+    assert dissection_findings(document(slices={"vit": {"slices": []}}, attention=None)) == []

@@ -1,0 +1,152 @@
+"""Slices: EM against scikit-learn and loops; a planted slice is found, random errors make none; bad input."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+
+from archaeology.core.intervals import wilson
+from archaeology.failures.slices import (
+    FLOOR,
+    SMOOTHING,
+    find_slices,
+    fit_mixture,
+    halves,
+    log_gaussian,
+    maximized,
+    share_gap,
+)
+
+
+def answers(labels, wrong, classes=5):
+    """Probabilities whose largest is the label, or the next class where wrong."""
+    named = np.where(wrong, (labels + 1) % classes, labels)
+    return np.full((len(labels), classes), 0.1 / (classes - 1)) + np.eye(classes)[named] * (
+        0.9 - 0.1 / (classes - 1)
+    )
+
+
+def world(n=400, *, planted, seed=0, dims=12):
+    random = np.random.default_rng(seed)
+    labels = random.integers(5, size=n)
+    features = random.normal(size=(n, dims)) + 2.0 * np.eye(5, dims)[labels]
+    inside = np.zeros(n, bool)
+    inside[:: n // 50] = True
+    wrong = random.random(n) < 0.15
+    if planted:
+        features[inside, -1] += 9.0
+        wrong |= inside & (random.random(n) < 0.8)
+    return features, labels, answers(labels, wrong), inside, wrong
+
+
+def test_without_emphasis_it_is_scikit_learns_mixture():
+    random = np.random.default_rng(3)
+    middles = np.array([[0.0, 0.0, 0.0], [6.0, 1.0, 0.0], [0.0, 7.0, 3.0]])
+    features = middles[random.integers(3, size=150)] + random.normal(size=(150, 3))
+    labels, probabilities = np.zeros(150, int), np.full((150, 2), 0.5)
+    ours = fit_mixture(features, labels, probabilities, 3, emphasis=0.0)
+    theirs = GaussianMixture(
+        3, covariance_type="diag", reg_covar=FLOOR, tol=1e-7, max_iter=500, random_state=0, n_init=3
+    ).fit(features)
+    order, other = (
+        np.argsort(ours.mean[:, 0] - ours.mean[:, 1]),
+        np.argsort(theirs.means_[:, 0] - theirs.means_[:, 1]),
+    )
+    np.testing.assert_allclose(ours.mean[order], theirs.means_[other], atol=0.02)
+    np.testing.assert_allclose(ours.weight[order], theirs.weights_[other], atol=0.005)
+    np.testing.assert_allclose(ours.log_likelihood[-1], theirs.score(features), atol=1e-3)
+
+
+def test_density_and_maximization_are_those_of_loops():
+    random = np.random.default_rng(0)
+    features, hot = random.normal(size=(7, 3)), np.eye(4)[random.integers(4, size=7)]
+    answer = random.dirichlet(np.ones(4), 7)
+    shares = random.dirichlet(np.ones(2), 7)
+    made = maximized(shares, features, hot, answer, 10.0)
+    for s in range(2):
+        total = sum(shares[i, s] for i in range(7))
+        for d in range(3):
+            mean = sum(shares[i, s] * features[i, d] for i in range(7)) / total
+            spread = sum(shares[i, s] * (features[i, d] - mean) ** 2 for i in range(7)) / total
+            np.testing.assert_allclose(made.mean[s, d], mean)
+            np.testing.assert_allclose(made.variance[s, d], spread + FLOOR)
+        for c in range(4):
+            mass = sum(shares[i, s] * answer[i, c] for i in range(7)) + SMOOTHING
+            np.testing.assert_allclose(made.answer[s, c], mass / (total + 4 * SMOOTHING))
+    density = log_gaussian(features, made.mean, made.variance)
+    wanted = stats.multivariate_normal(made.mean[1], np.diag(made.variance[1])).logpdf(features)
+    np.testing.assert_allclose(density[:, 1], wanted)
+
+
+def test_the_likelihood_never_falls():
+    features, labels, probabilities, _, _ = world(planted=True)
+    history = np.array(fit_mixture(features, labels, probabilities, 6).log_likelihood)
+    # Floor and smoothing make a step a little worse than the best one; much more would be a mistake.
+    assert len(history) > 2 and (np.diff(history) > -1e-3).all() and history[-1] > history[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_planted_slice_is_found_and_described(seed):
+    features, labels, probabilities, inside, _ = world(planted=True, seed=seed)
+    brightness = np.where(inside, 0.9, 0.4) + 0.05 * np.random.default_rng(seed).normal(size=len(labels))
+    found = find_slices(features, labels, probabilities, attributes={"brightness": brightness}, seed=seed)
+    worst = found.slices[0]
+    assert worst.is_claimed and worst.gap.high < 0 and worst.accuracy.value < 0.5
+    assert (
+        inside[list(worst.examples)].all() and (probabilities.argmax(1) != labels)[list(worst.examples)].all()
+    )
+    assert [gap.name for gap in worst.attributes] == ["brightness"]
+    assert worst.attributes[0].words.startswith("brighter (0.")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_errors_make_no_slice(seed):
+    features, labels, probabilities, _, _ = world(planted=False, seed=100 + seed)
+    found = find_slices(features, labels, probabilities, seed=seed)
+    assert found.slices and not found.claimed and not found.reason
+
+
+def test_halves_share_the_failures_and_no_image():
+    right = np.arange(101) % 10 > 0
+    first, second = halves(right, seed=5)
+    assert sorted([*first, *second]) == list(range(101))
+    assert abs((~right[first]).sum() - (~right[second]).sum()) <= 1
+
+
+def test_gap_of_shares_is_newcombes():
+    """His example: 56/70 less 48/80 is 0.2 (0.0524 to 0.3339)."""
+    found = share_gap(56, 70, 48, 80)
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+    assert wilson(56, 70).value - wilson(48, 80).value == pytest.approx(found.value)
+
+
+def test_where_there_is_nothing_to_say_it_says_so():
+    features, labels, _, _, _ = world(planted=False)
+    for wrong, said in ((False, "are named right"), (True, "are named wrong")):
+        found = find_slices(features, labels, answers(labels, np.full(len(labels), wrong)))
+        assert not found.slices and said in found.reason
+    few = find_slices(features[:30], labels[:30], answers(labels[:30], np.arange(30) % 3 == 0))
+    assert not few.slices and "too few" in few.reason
+
+
+def test_one_class_is_no_obstacle():
+    features, labels, _, _, wrong = world(planted=True)
+    found = find_slices(features, np.zeros_like(labels), answers(np.zeros_like(labels), wrong))
+    assert found.claimed and found.slices[0].label == 0
+
+
+def test_bad_input_is_refused():
+    features, labels, probabilities, _, _ = world(planted=False, n=50)
+    with pytest.raises(ValueError, match="more images than slices in each half"):
+        find_slices(features, labels, probabilities, components=40)
+    with pytest.raises(ValueError, match="at least one image for each"):
+        fit_mixture(features[:3], labels[:3], probabilities[:3], 4)
+    with pytest.raises(ValueError, match="finite features"):
+        find_slices(features * np.nan, labels, probabilities)
+    with pytest.raises(ValueError, match="of the same images"):
+        find_slices(features, labels[:-1], probabilities)
+    with pytest.raises(ValueError, match="columns of probabilities"):
+        find_slices(features, labels + 3, probabilities)
+    with pytest.raises(ValueError, match="emphasis of 0 or more"):
+        fit_mixture(features, labels, probabilities, 2, emphasis=-1.0)

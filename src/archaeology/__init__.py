@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from archaeology.report.write import write_report as write_report
     from archaeology.robustness.curve import robustness_curve as robustness_curve
     from archaeology.robustness.survey import survey_robustness as survey_robustness
+    from archaeology.represent.zero_shot import zero_shot as zero_shot
+    from archaeology.specimens.image_text import load_image_text as load_image_text
     from archaeology.specimens.load import load as load
     from archaeology.specimens.module import of_module as of_module
     from archaeology.specimens.specimen import Specimen as Specimen
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "load": "archaeology.specimens.load",
+    "load_image_text": "archaeology.specimens.image_text",
     "of_module": "archaeology.specimens.module",
     "Specimen": "archaeology.specimens.specimen",
     "open_source": "archaeology.data.open",
@@ -48,6 +51,7 @@ _HOMES = {
     "robustness_curve": "archaeology.robustness.curve",
     "survey_robustness": "archaeology.robustness.survey",
     "write_report": "archaeology.report.write",
+    "zero_shot": "archaeology.represent.zero_shot",
 }
 # Packages that are called as their main function (core/facade.py).
 _CALLED = ("capture", "explain", "dig")

@@ -14,6 +14,7 @@ from archaeology.figures.distance import distance as distance
 from archaeology.figures.drawing import Drawing as Drawing
 from archaeology.figures.drawing import explanation_figures as explanation_figures
 from archaeology.figures.drawing import figures as figures
+from archaeology.figures.drawing import learning_figures as learning_figures
 from archaeology.figures.drawing import profile_figures as profile_figures
 from archaeology.figures.drawing import training_figures as training_figures
 from archaeology.figures.drawing import world_figures as world_figures
@@ -57,3 +58,4 @@ from archaeology.figures.world_tokens import world_tokens as world_tokens
 from archaeology.figures.zoo_cost import zoo_cost as zoo_cost
 from archaeology.figures.zoo_error import zoo_error as zoo_error
 from archaeology.figures.zoo_patterns import zoo_patterns as zoo_patterns
+from archaeology.figures.zero_shot_wording import zero_shot_wording as zero_shot_wording

@@ -23,3 +23,5 @@ from archaeology.represent.retrieval import retrieve as retrieve
 from archaeology.represent.similarity import Tap as Tap
 from archaeology.represent.similarity import layer_similarity as layer_similarity
 from archaeology.represent.similarity import readout_similarity as readout_similarity
+from archaeology.represent.zero_shot import ZeroShot as ZeroShot
+from archaeology.represent.zero_shot import zero_shot as zero_shot

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from archaeology.capture.record import Record as Record
     from archaeology.capture.record import capture as capture
     from archaeology.data.open import open_source as open_source
+    from archaeology.dig.learning import compare_learning as compare_learning
     from archaeology.dig.run import dig as dig
     from archaeology.explain.explanation import Explanation as Explanation
     from archaeology.explain.method import explain as explain
     from archaeology.explain.method import explain_images as explain_images
     from archaeology.explorer.explore import explore as explore
     from archaeology.report.write import write_report as write_report
+    from archaeology.represent.zero_shot import zero_shot as zero_shot
     from archaeology.robustness.curve import robustness_curve as robustness_curve
     from archaeology.robustness.survey import survey_robustness as survey_robustness
-    from archaeology.represent.zero_shot import zero_shot as zero_shot
     from archaeology.specimens.image_text import load_image_text as load_image_text
     from archaeology.specimens.load import load as load
     from archaeology.specimens.module import of_module as of_module
@@ -50,6 +51,7 @@ _HOMES = {
     "explore": "archaeology.explorer.explore",
     "robustness_curve": "archaeology.robustness.curve",
     "survey_robustness": "archaeology.robustness.survey",
+    "compare_learning": "archaeology.dig.learning",
     "write_report": "archaeology.report.write",
     "zero_shot": "archaeology.represent.zero_shot",
 }

@@ -74,7 +74,7 @@ def test_models_that_cannot_read(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         load_image_text(f"run:{tmp_path / 'none'}")
     with pytest.raises(
-        UnknownNameError, match="No model library is called .opn_clip.; did you mean .open_clip."
+        UnknownNameError, match=r"No model library is called .opn_clip.; did you mean .open_clip."
     ):
         load_image_text("opn_clip:ViT-B-32")
     with pytest.raises(ValueError, match="takes no options"):
@@ -169,7 +169,7 @@ def test_hugging_face_without_a_text_side(make_pair, tmp_path):
     transformers.ViTModel(transformers.ViTConfig(**sizes)).save_pretrained(tmp_path / "vit")
     with pytest.raises(ValueError, match=r"has no text side \(ViTConfig describes one encoder\)"):
         load_image_text(f"hf:{tmp_path / 'vit'}", device="cpu")
-    with pytest.raises(FileNotFoundError, match="folder with config.json"):
+    with pytest.raises(FileNotFoundError, match=r"folder with config.json"):
         (tmp_path / "empty").mkdir()
         load_image_text(f"hf:{tmp_path / 'empty'}", device="cpu")
 

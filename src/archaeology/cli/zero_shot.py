@@ -34,8 +34,8 @@ class ZeroShotArguments(BaseModel):
     split: str | None = Field(default=None, description="which part of them")
     template: tuple[str, ...] = Field(
         default=(),
-        description='sentences with {} where the name goes, e.g. "a photo of a {}"; none given: those of the model\'s own '
-        "captions where they are known, else eight neutral ones",
+        description='sentences with {} where the name goes, e.g. "a photo of a {}"; none given: those of the model\'s '
+        "own captions where they are known, else eight neutral ones",
     )
     classes: tuple[str, ...] = Field(
         default=(), description="names to ask for instead of those of the data, in their order"
@@ -65,8 +65,8 @@ def run(words: Sequence[str]) -> int:
     names = arguments.classes or tuple(source.classes)
     if len(names) != len(source.classes):
         raise ValueError(
-            f"--classes must give a name for each of the {len(source.classes)} classes of {source.name}, in their order "
-            f"({', '.join(source.classes)}), but gives {len(names)}."
+            f"--classes must give a name for each of the {len(source.classes)} classes of {source.name}, in their "
+            f"order ({', '.join(source.classes)}), but gives {len(names)}."
         )
     check_classes(names)  # before anything is loaded
     if arguments.template:

@@ -1,4 +1,4 @@
-"""Ways of learning side by side on the same images: what supervision, self-distillation, masking and captions each know.
+"""Ways of learning side by side on the same images: what supervision, self-distillation, masking and captions know.
 
 Every subject is asked the same: neighbours, probes, another data set, attention, attacks, corruptions, shape against
 texture. Beside it stand two floors: the same architecture with random weights, whose patches and depth alone give some
@@ -82,8 +82,8 @@ def compare_learning(
         device: As for `load`.
 
     Raises:
-        ValueError: If there is no specimen, one comes twice or two are called alike, or the images do not do (fewer than
-            two classes, fewer than neighbours).
+        ValueError: If there is no specimen, one comes twice or two are called alike, or the images do not do (fewer
+            than two classes, fewer than neighbours).
         UnknownNameError: As `load` and `open_source`.
     """
     limits = limits or Limits()
@@ -160,7 +160,8 @@ def _check(images: Images, limits: Limits, data: str) -> None:
     classes = len(np.unique(images.known.labels)) if len(images.known) else 0
     if classes < 2:
         raise ValueError(
-            f"{data} must have labelled images of at least two classes to compare by, but has {classes}; take other data."
+            f"{data} must have labelled images of at least two classes to compare by, but has {classes}; take "
+            "other data."
         )
     if len(images.known) < limits.neighbours:
         raise ValueError(
@@ -296,7 +297,25 @@ def _values(
     without = [subject.name for subject in subjects if backbones[subject.name].layout is None]
     if seen is not None and without:
         notes.append(f"attention was not looked at where there is none: {', '.join(without)}")
+    notes += _of_readouts(subjects, backbones) if seen is not None else []
     return tuple(values), tuple(dict.fromkeys(notes))
+
+
+def _of_readouts(subjects: Sequence[Subject], backbones: Mapping[str, Specimen]) -> list[str]:
+    """That attention of unlike read-outs is not the same thing, where it is so."""
+    layouts = {one.name: backbones[one.name].layout for one in subjects if one.role == "learnt"}
+    by_readout: dict[str, list[str]] = {}
+    for name, layout in layouts.items():
+        if layout is not None:
+            by_readout.setdefault("class token" if layout.readout == "class_token" else "patches", []).append(
+                name
+            )
+    if len(by_readout) < 2:
+        return []
+    told = "; ".join(f"the {what} of {', '.join(names)}" for what, names in by_readout.items())
+    return [
+        f"attention spread, and attention on the object, are of what is read, which is not the same in all: {told}"
+    ]
 
 
 def _asked_for(limits: Limits) -> list[str]:

@@ -210,10 +210,10 @@ def shape_answers(one: Asked) -> ShapeBias:
 
 
 def shape_samples(found: ShapeBias, common: float) -> Samples:
-    """One number for each image whose mean is the share of decisions by shape, `common` being the share of all subjects.
+    """One number for each image whose mean is the share of decisions by shape; `common` is the share of all subjects.
 
-    A share of decisions is a ratio of sums. Written as `common + (by shape - common * decided) / mean(decided)`, its mean
-    is exactly the ratio, and differences of two subjects can be tested image by image.
+    A share of decisions is a ratio of sums. Written as `common + (by shape - common * decided) / mean(decided)`, its
+    mean is exactly the ratio, and differences of two subjects can be tested image by image.
     """
     by_shape, by_texture = found.by_shape[0, -1], found.by_texture[0, -1]
     decided = by_shape | by_texture

@@ -60,8 +60,8 @@ class Subject:
     Attributes:
         name: Different for each.
         role: "learnt", "random" (the same architecture with random weights) or "pixels".
-        way: How it learned: "supervised", "self-distilled", "masked", "image-text"; "unknown" where its facts do not tell;
-            "none" for floors.
+        way: How it learned: "supervised", "self-distilled", "masked", "image-text"; "unknown" where its facts do not
+            tell; "none" for floors.
         twin: Name of its floor with random weights; None for floors.
         features: What is read of it, in words.
         num_features: How many numbers that is.

@@ -63,14 +63,24 @@ def _bought(found: LearningComparison) -> list[str]:
         for subject in own:
             for each in _of(found, subject, against):
                 by_measure.setdefault(each.measure, []).append(each)
-        gained = [name for name, each in by_measure.items() if each and all(one.side > 0 for one in each)]
-        lost = [name for name, each in by_measure.items() if each and all(one.side < 0 for one in each)]
         if not by_measure:
             continue
-        told = [f"surely buys more {', '.join(gained)}"] if gained else []
-        told += [f"surely costs {', '.join(lost)}"] if lost else []
+        more, less = (
+            [name for name, each in by_measure.items() if all(one.side == side for one in each)]
+            for side in (1, -1)
+        )
+        told = [
+            f"{verb} {', '.join(names)}"
+            for verb, names in (
+                ("surely buys", [name for name in more if MEASURES[name].more_is_better]),
+                ("surely costs", [name for name in less if MEASURES[name].more_is_better]),
+                ("surely raises", [name for name in more if not MEASURES[name].more_is_better]),
+                ("surely lowers", [name for name in less if not MEASURES[name].more_is_better]),
+            )
+            if names
+        ]
         who = "each of them" if len(own) > 1 else own[0].name
-        claim = " and ".join(told) if told else "buys nothing that is sure"
+        claim = ", ".join(told) if told else "changes nothing surely"
         said.append(f"{words}, learning without labels ({who}) {claim}.")
     return said
 

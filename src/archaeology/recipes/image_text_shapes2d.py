@@ -2,8 +2,8 @@
 
 `radford2021learning`. Scenes of one shape; six of the 24 pairs of a kind and a colour are left out of the training, one
 for every colour. Colours are as the world draws them, of any hue, and named by the nearest of six, so that some lie
-between two names. Differs from `image_text_cue_conflict`: hollow and filled must be told apart, and a name is a matter of
-degree.
+between two names. Differs from `image_text_cue_conflict`: hollow and filled must be told apart, and a name is a matter
+of degree.
 """
 
 from collections.abc import Iterator
@@ -120,8 +120,8 @@ def captions_of(scenes: Scenes2D) -> list[str]:
 def score(model: nn.Module, count: int) -> dict[str, Ratio]:
     """Share of images named rightly by the nearest caption, of pairs seen and never seen in training.
 
-    A name is the mean of the captions with all nine places. Of 24 pairs, of 4 kinds (all colours averaged), of 6 colours
-    (all kinds averaged).
+    A name is the mean of the captions with all nine places. Of 24 pairs, of 4 kinds (all colours averaged), of 6
+    colours (all kinds averaged).
     """
     assert isinstance(model, ImageText)
     names = pair_features(model)

@@ -1,7 +1,7 @@
 """A model without its last linear layer: what it makes of an image before it decides on a class.
 
-So a classifier, an encoder with a head fitted afterwards and an encoder without a head can be asked the same things, and
-a probe put on any of them is a classifier that can be attacked, blurred and shown shapes of the wrong texture.
+So a classifier, an encoder with a head fitted afterwards and an encoder without a head can be asked the same things,
+and a probe put on any of them is a classifier that can be attacked, blurred and shown shapes of the wrong texture.
 """
 
 import copy
@@ -24,14 +24,14 @@ PIXELS = "raw pixels"
 
 
 def backbone(specimen: Specimen) -> Specimen:
-    """The specimen with its last linear layer left out, if its answer is what such a layer says; its features are logits.
+    """The specimen with its last linear layer left out, if its answer is what such a layer says.
 
     Args:
         specimen: Any model. One without classes gives its embedding as it is.
 
     Returns:
-        A copy; where no linear layer's output is the answer itself (two heads averaged, a convolution), the answer is the
-        features, and `facts` say so.
+        A copy; where no linear layer's output is the answer itself (two heads averaged, a convolution), the answer is
+        the features, and `facts` say so.
     """
     path = _head_of(specimen) if specimen.classes else None
     model = copy.deepcopy(specimen.model)
@@ -60,7 +60,7 @@ def _head_of(specimen: Specimen) -> str | None:
 
 
 def _are_alike(output: torch.Tensor, answer: torch.Tensor) -> bool:
-    """Whether both are the same but for a positive factor; zeros are like zeros, as of a head that was never trained."""
+    """Whether both are the same but for a positive factor; zeros are like zeros, as of a head never trained."""
     one, other = (F.normalize(each.double().flatten(), dim=0) for each in (output, answer))
     return bool((one - other).abs().max() < ROUNDING)
 

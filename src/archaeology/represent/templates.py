@@ -1,7 +1,7 @@
 """From class names to sentences: a template says a name in the way in which captions speak of pictures.
 
-A model that has read captions has seldom read a bare name, so it is asked with a sentence around it (`radford2021learning`,
-section 3.1.4); which sentence is a choice that the answer should not depend on.
+A model that has read captions has seldom read a bare name, so it is asked with a sentence around it
+(`radford2021learning`, section 3.1.4); which sentence is a choice that the answer should not depend on.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,8 @@ def check_classes(classes: Sequence[str]) -> None:
     empty = [number for number, name in enumerate(said) if not name]
     if empty:
         raise ValueError(
-            f"every class must have a name, but that of class {empty[0]} is empty; give names, in the order of the labels."
+            f"every class must have a name, but that of class {empty[0]} is empty; give names, in the order of "
+            "the labels."
         )
     twice = [name for number, name in enumerate(said) if name in said[:number]]
     if twice:

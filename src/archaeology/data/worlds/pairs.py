@@ -1,8 +1,8 @@
 """Images whose name has two parts, some pairs of which are kept from training: who names those has understood both.
 
-`cue_conflict_pairs` has a shape and a texture ("striped triangle", 64 pairs, 8 kept back), `shapes2d_pairs` a colour and
-a kind of shape ("red hollow circle", 24 pairs, 6 kept back). The recipes that learn from captions never see a pair that
-is kept back, so its accuracy is that of naming what was never seen together.
+`cue_conflict_pairs` has a shape and a texture ("striped triangle", 64 pairs, 8 kept back), `shapes2d_pairs` a colour
+and a kind of shape ("red hollow circle", 24 pairs, 6 kept back). The recipes that learn from captions never see a pair
+that is kept back, so its accuracy is that of naming what was never seen together.
 """
 
 from abc import ABC, abstractmethod

@@ -190,11 +190,11 @@ ways_of_learning = learning_figures.register("ways_of_learning")(
         title="What does each way of learning know?",
         explanation="Some models were told what is in every image, others found out by themselves. Asked the same "
         "questions about the same images, they show what the labels were good for.",
-        definition="Features before the last linear layer. k-NN: cosine, equal votes. Linear probe: logistic regression "
-        "on standardised features; it is also the classifier that is attacked (PGD), corrupted (five severities) and "
-        "shown images whose shape and texture disagree. Attention: what the read-out looks at. 95 % intervals: Wilson, "
-        "or bootstrap over images. + and \N{MINUS SIGN}: surely more or less than the reference, paired on the same "
-        "images, random signs, Holm over all differences.",
+        definition="Features before the last linear layer. k-NN: cosine, equal votes. Linear probe: logistic "
+        "regression on standardised features; it is also the classifier that is attacked (PGD), corrupted (five "
+        "severities) and shown images whose shape and texture disagree. Attention: what the read-out looks at. 95 % "
+        "intervals: Wilson, or bootstrap over images. + and \N{MINUS SIGN}: surely more or less than the reference, "
+        "paired on the same images, random signs, Holm over all differences.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -159,9 +159,9 @@ zero_shot_wording = learning_figures.register("zero_shot_wording")(
         name="zero_shot_wording",
         title="How much does the wording matter?",
         explanation="A class is asked for by a sentence. Another sentence that says the same should be answered alike.",
-        definition="Share of images whose nearest sentence, by cosine, names their class, with Wilson's 95 % interval. "
-        "All together: the mean of the sentences' features, each of length one. Best less worst: bootstrap over the same "
-        "images; that wording matters is said where Cochran's Q has p below "
+        definition="Share of images whose nearest sentence, by cosine, names their class, with Wilson's 95 % "
+        "interval. All together: the mean of the sentences' features, each of length one. Best less worst: bootstrap "
+        "over the same images; that wording matters is said where Cochran's Q has p below "
         f"{LEVEL:g}.",
         compute=compute,
         headline=headline,

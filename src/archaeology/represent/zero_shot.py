@@ -1,10 +1,10 @@
 """Naming images by words alone: the class whose sentence lies nearest to the image, with no image of it ever labelled.
 
 `radford2021learning`: each class name is put into a template, its sentence is encoded, and the image gets the class
-with the largest cosine. An ensemble of templates has for each class the mean of its sentences' features, each of length one,
-brought to length one again. How much the wording matters is part of the result: accuracy of every template on the same
-images, its spread over templates beyond what so few images would show anyhow, and Cochran's test of whether wording
-matters at all (`cochran1950comparison`).
+with the largest cosine. An ensemble of templates has for each class the mean of its sentences' features, each of length
+one, brought to length one again. How much the wording matters is part of the result: accuracy of every template on the
+same images, its spread over templates beyond what so few images would show anyhow, and Cochran's test of whether
+wording matters at all (`cochran1950comparison`).
 """
 
 from collections.abc import Sequence

@@ -10,10 +10,8 @@ from archaeology.core.storage import read_json
 from archaeology.models.image_text import ImageText
 from archaeology.models.registry import build
 from archaeology.specimens.bundled import bundled_folder
-from archaeology.specimens.image_text_run import tower_of
 from archaeology.specimens.load import load, parse
 from archaeology.specimens.options import spec_of
-from archaeology.specimens.run import is_image_text, load_run
 from archaeology.specimens.specimen import Specimen
 
 
@@ -34,17 +32,13 @@ def fresh(spec: str, *, seed: int = 0, device: str = "auto") -> Specimen:
     if prefix not in ("run", "bundled"):
         anew = {key: value for key, value in options.items() if key not in ("file", "pretrained", "seed")}
         return load(spec_of(prefix, name, {**anew, "pretrained": False, "seed": seed}), device=device)
-    trained = load(spec, device=device)
     folder = bundled_folder() / name if prefix == "bundled" else Path(name)
-    config = read_json(folder / "config.json")
     with torch.random.fork_rng(devices=[]):
+        trained = load(spec, device=device)
+        config = read_json(folder / "config.json")
         torch.default_generator.manual_seed(derived_seed(seed, "fresh weights"))
         model = build(config["architecture"], config["arguments"])
     facts = {**trained.facts, "weights": f"random, seed {seed}"}
-    if is_image_text(config):
-        assert isinstance(model, ImageText)
-        made = tower_of(model.eval(), trained.name, config)
-    else:
-        made = replace(load_run(folder, name=trained.name), model=model.eval())
-    made.model.to(trained.device)
-    return replace(made, name=f"{trained.name} with random weights", facts=facts)
+    tower = model.image if isinstance(model, ImageText) else model
+    name = f"{trained.name} with random weights"
+    return replace(trained, name=name, model=tower.to(trained.device).eval(), facts=facts)

@@ -110,7 +110,7 @@ def compare_learning(
         reference=reference,
         subjects=subjects,
         values=values,
-        differences=_differences(subjects, values, reference, seed),
+        differences=differences_of(subjects, values, reference, seed),
         settings=settings,
         notes=notes,
     )
@@ -352,7 +352,7 @@ def _shape_values(shapes: Mapping[str, ShapeBias]) -> list[Value]:
     ]
 
 
-def _differences(
+def differences_of(
     subjects: Sequence[Subject], values: Sequence[Value], reference: str, seed: int
 ) -> tuple[Difference, ...]:
     """Every learnt subject against the reference, its twin and pixels, in every measure both have."""

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from archaeology.core.intervals import Interval, bootstrap_mean, paired_bootstrap, wilson
 from archaeology.core.many import corrected, sign_flip_test
@@ -247,8 +248,6 @@ def _subjects(
 
 
 def _subject(specimen: Specimen, role: str, way: str, twin: str | None) -> Subject:
-    import torch
-
     height, width = specimen.image_size
     with torch.no_grad():
         num = specimen.predict(torch.zeros(1, 3, height, width)).flatten(1).shape[1]

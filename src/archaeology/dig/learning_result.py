@@ -27,7 +27,6 @@ class Measure:
         title: In words.
         unit: "%" for shares of images, "points" for differences of shares.
         more_is_better: None where neither is.
-        needs_training: Whether known labels of the data take part.
     """
 
     name: str

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from archaeology.capture.record import Record as Record
     from archaeology.capture.record import capture as capture
     from archaeology.data.open import open_source as open_source
+    from archaeology.dig.learning import compare_learning as compare_learning
     from archaeology.dig.run import dig as dig
     from archaeology.explain.explanation import Explanation as Explanation
     from archaeology.explain.method import explain as explain
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from archaeology.explorer.explore import explore as explore
     from archaeology.report.write import write_report as write_report
     from archaeology.represent.survey import represent as represent
+    from archaeology.represent.zero_shot import zero_shot as zero_shot
     from archaeology.robustness.curve import robustness_curve as robustness_curve
     from archaeology.robustness.survey import survey_robustness as survey_robustness
+    from archaeology.specimens.image_text import load_image_text as load_image_text
     from archaeology.specimens.load import load as load
     from archaeology.specimens.module import of_module as of_module
     from archaeology.specimens.specimen import Specimen as Specimen
@@ -33,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "load": "archaeology.specimens.load",
+    "load_image_text": "archaeology.specimens.image_text",
     "of_module": "archaeology.specimens.module",
     "Specimen": "archaeology.specimens.specimen",
     "open_source": "archaeology.data.open",
@@ -48,7 +52,9 @@ _HOMES = {
     "explore": "archaeology.explorer.explore",
     "robustness_curve": "archaeology.robustness.curve",
     "survey_robustness": "archaeology.robustness.survey",
+    "compare_learning": "archaeology.dig.learning",
     "write_report": "archaeology.report.write",
+    "zero_shot": "archaeology.represent.zero_shot",
 }
 # Packages that are called as their main function (core/facade.py).
 _CALLED = ("capture", "explain", "dig", "represent")

@@ -17,6 +17,8 @@ KINDS = [
     "hub",
     "medmnist",
     "cue_conflict",
+    "cue_conflict_pairs",
+    "shapes2d_pairs",
     "cifar10",
     "cifar100",
     "food101",
@@ -54,7 +56,7 @@ def test_a_kind_alone_is_told_what_is_missing(kind: str) -> None:
         open_source(f"{kind}:")
 
 
-@pytest.mark.parametrize("name", ["cifar10", "tiny_imagenet", "cue_conflict"])
+@pytest.mark.parametrize("name", ["cifar10", "tiny_imagenet", "cue_conflict", "shapes2d_pairs"])
 def test_short_names_take_nothing_behind_a_colon(name: str) -> None:
     with pytest.raises(
         ValueError, match=rf"{name} takes nothing behind a colon, but got 'x'; choose with --split"

@@ -333,8 +333,41 @@ def explained():
 
 
 @pytest.fixture
+def learned():
+    """What figures of ways to learn are made from: a comparison, and images named by words with three wordings."""
+    import numpy as np
+    from tests.dig.made_up_learning import comparison
+
+    from archaeology.represent.zero_shot import ZeroShot
+
+    labels = np.arange(60) % 4
+    generator = np.random.default_rng(0)
+    predicted = np.stack([np.where(generator.random(60) < share, labels, 0) for share in (0.9, 0.6, 0.2)])
+    named = ZeroShot(
+        model="made up",
+        classes=("cat", "dog", "emu", "fox"),
+        templates=("a photo of a {}", "{}", "this is the sentence of a {} that goes on and on and on"),
+        labels=labels,
+        predicted=predicted,
+        ensemble=predicted[0],
+        sureness=np.full(60, 0.5),
+    )
+    return {"ways_of_learning": comparison(), "zero_shot_wording": named}
+
+
+@pytest.fixture
 def source_of(
-    small_run, attacked, layered, apart, zoo_run, world_runs, profile_run, reverser_run, comparison, explained
+    small_run,
+    attacked,
+    layered,
+    apart,
+    zoo_run,
+    world_runs,
+    profile_run,
+    reverser_run,
+    comparison,
+    explained,
+    learned,
 ):
     """What each figure is made from."""
     from archaeology.dig.directory import RunDirectory
@@ -351,6 +384,8 @@ def source_of(
             return WorldSource(found_runs(reverser_run))
         if name in world_figures:
             return WorldSource(found_runs(world_runs), count=11)
+        if name in learned:
+            return learned[name]
         if name in profile_figures:
             return profile_run
         if name in training_figures:

@@ -11,6 +11,7 @@ from archaeology.dig.directory import RunDirectory
 from archaeology.figures import (
     explanation_figures,
     figures,
+    learning_figures,
     profile_figures,
     svg_text,
     training_figures,
@@ -50,6 +51,7 @@ EVERY = {
         profile_figures,
         training_figures,
         explanation_figures,
+        learning_figures,
     )
     for name in registry
 }

@@ -15,6 +15,7 @@ from archaeology.core.storage import write_json
 from archaeology.figures import (
     explanation_figures,
     figures,
+    learning_figures,
     profile_figures,
     training_figures,
     world_figures,
@@ -46,6 +47,7 @@ EVERY = {
         profile_figures,
         training_figures,
         explanation_figures,
+        learning_figures,
     )
     for name in registry
     if name not in NOT_KEPT

@@ -19,6 +19,8 @@ COMMANDS = {
     "attack": "how much a change of the image breaks models: curves, transfer, gradients checked",
     "train": "train a recipe into a checkpoint folder",
     "compare-training": "which way of training is good for what: accuracy, time, intervals, attention",
+    "compare-learning": "supervised, self-distilled, masked, image-text: what each way of learning knows",
+    "zero-shot": "name images by words alone, and say how much the wording matters",
     "app": "explore a dig, and any image of yours, in the browser",
     "report": "write the report of a finished dig again",
     "figures": "draw the figures of the synthetic worlds, from trained runs",

@@ -5,6 +5,7 @@ from pathlib import Path
 from archaeology.data import sources as sources  # fills the shelf
 from archaeology.data.registry import image_sources
 from archaeology.data.source import ImageSource
+from archaeology.data.worlds import pairs as pairs  # likewise
 from archaeology.data.worlds.cue_conflict import CueConflict
 
 

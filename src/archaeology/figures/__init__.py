@@ -15,6 +15,7 @@ from archaeology.figures.distance import distance as distance
 from archaeology.figures.drawing import Drawing as Drawing
 from archaeology.figures.drawing import explanation_figures as explanation_figures
 from archaeology.figures.drawing import figures as figures
+from archaeology.figures.drawing import learning_figures as learning_figures
 from archaeology.figures.drawing import profile_figures as profile_figures
 from archaeology.figures.drawing import training_figures as training_figures
 from archaeology.figures.drawing import world_figures as world_figures
@@ -55,6 +56,7 @@ from archaeology.figures.training_accuracy import training_accuracy as training_
 from archaeology.figures.training_attention import training_attention as training_attention
 from archaeology.figures.training_curves import training_curves as training_curves
 from archaeology.figures.transfer import transfer as transfer
+from archaeology.figures.ways_of_learning import ways_of_learning as ways_of_learning
 from archaeology.figures.world_alignment import world_alignment as world_alignment
 from archaeology.figures.world_colour_rule import world_colour_rule as world_colour_rule
 from archaeology.figures.world_cross_patch import world_cross_patch as world_cross_patch
@@ -66,6 +68,7 @@ from archaeology.figures.world_self_and_cross import world_self_and_cross as wor
 from archaeology.figures.world_shapes1d import world_shapes1d as world_shapes1d
 from archaeology.figures.world_shapes2d import world_shapes2d as world_shapes2d
 from archaeology.figures.world_tokens import world_tokens as world_tokens
+from archaeology.figures.zero_shot_wording import zero_shot_wording as zero_shot_wording
 from archaeology.figures.zoo_cost import zoo_cost as zoo_cost
 from archaeology.figures.zoo_error import zoo_error as zoo_error
 from archaeology.figures.zoo_patterns import zoo_patterns as zoo_patterns

@@ -52,3 +52,6 @@ world_figures: Registry[Drawing] = Registry("figure of the worlds")  # `archaeol
 profile_figures: Registry[Drawing] = Registry("figure of a profile")
 training_figures: Registry[Drawing] = Registry("figure of trainings")  # of `compare-training`
 explanation_figures: Registry[Drawing] = Registry("figure of explanations")  # of `explain`
+learning_figures: Registry[Drawing] = Registry(
+    "figure of ways to learn"
+)  # of `zero-shot` and `compare-learning`

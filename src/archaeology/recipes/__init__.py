@@ -4,6 +4,7 @@ from archaeology.recipes.convnet_cifar10 import convnet_cifar10 as convnet_cifar
 from archaeology.recipes.convnet_cifar10_robust import convnet_cifar10_robust as convnet_cifar10_robust
 from archaeology.recipes.convnet_cue_conflict import convnet_cue_conflict as convnet_cue_conflict
 from archaeology.recipes.image_text_cue_conflict import image_text_cue_conflict as image_text_cue_conflict
+from archaeology.recipes.image_text_shapes2d import image_text_shapes2d as image_text_shapes2d
 from archaeology.recipes.recipe import Promise as Promise
 from archaeology.recipes.recipe import Recipe as Recipe
 from archaeology.recipes.recipe import SelfSupervisedRecipe as SelfSupervisedRecipe

@@ -16,6 +16,7 @@ from archaeology.data.words import words_of
 from archaeology.data.worlds.captions import TEXTURE_WORDS, caption
 from archaeology.data.worlds.cue_conflict import CueBatch, CueConflict
 from archaeology.data.worlds.cue_scenes import SHAPE_NAMES, TEXTURE_NAMES
+from archaeology.data.worlds.pairs import CUE_HELD_OUT, FIRST_TEST_SEED, SIZE
 from archaeology.data.worlds.ratio import Ratio
 from archaeology.data.worlds.world import BLOCK
 from archaeology.models.image_text import ImageText
@@ -23,12 +24,10 @@ from archaeology.recipes.recipe import Promise, StreamRecipe, recipes
 from archaeology.training.config import TrainConfig
 from archaeology.training.self_supervision import contrastive_loss
 
-SIZE = 64
 NUM_PAIRS = len(SHAPE_NAMES) * len(TEXTURE_NAMES)
-HELD_OUT = tuple((shape, (3 * shape + 1) % len(TEXTURE_NAMES)) for shape in range(len(SHAPE_NAMES)))
+HELD_OUT = CUE_HELD_OUT
 PLACES = tuple((x, y) for y in (0.25, 0.5, 0.75) for x in (0.25, 0.5, 0.75))
 KEPT = BLOCK * (NUM_PAIRS - len(HELD_OUT)) // NUM_PAIRS  # of a block: every pair comes equally often in each
-FIRST_TEST_SEED = 1_000_000  # seeds of training are smaller
 
 
 @recipes.register("image_text_cue_conflict")

@@ -26,7 +26,8 @@ from archaeology.represent.similarity import feature_similarity as feature_simil
 from archaeology.represent.similarity import layer_similarity as layer_similarity
 from archaeology.represent.similarity import readout_similarity as readout_similarity
 from archaeology.represent.survey import represent as represent
+from archaeology.represent.zero_shot import ZeroShot as ZeroShot
+from archaeology.represent.zero_shot import zero_shot as zero_shot
 
-make_callable(
-    __name__, represent
-)  # so that archaeology.represent([vit, cnn], images, labels) reads as in the guide
+# So that archaeology.represent([vit, cnn], images, labels) reads as in the guide.
+make_callable(__name__, represent)

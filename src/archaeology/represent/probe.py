@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from scipy import stats as distributions
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from archaeology.core.intervals import Interval, wilson
 from archaeology.core.seeding import derived_seed, numpy_generator
@@ -30,6 +31,7 @@ FOLDS = 5
 SHOTS = (1, 2, 5, 10, 50)
 STEPS = 1000  # of the solver
 TOLERANCE = 1e-4
+NEVER = -1e4  # logit of a class without an image
 
 Labels = Int[Tensor, " label"] | Int[np.ndarray, " label"]
 
@@ -121,6 +123,38 @@ def linear_probe(
         validation=validation,
         has_converged=has_converged,
     )
+
+
+def probe_head(
+    train: Features, train_labels: Labels, num_classes: int, *, strength: float = 1.0
+) -> nn.Linear:
+    """The probe as one linear layer on features as they are: standardising is part of its weights.
+
+    Args:
+        train: Features to learn from.
+        train_labels: Their classes.
+        num_classes: How many there are; one without an image is never named.
+        strength: scikit-learn's C.
+
+    Raises:
+        ValueError: As `linear_probe`, or if a label is none of the classes.
+    """
+    labels = label_array(train_labels, train)
+    _check_training(train, labels, [strength], 1)
+    if labels.max() >= num_classes:
+        raise ValueError(f"labels must be below num_classes={num_classes}, but got {labels.max()}.")
+    scaler, model, _ = _fitted(train.values, labels, strength)
+    slopes, offsets = np.asarray(model.coef_), np.asarray(model.intercept_)
+    if len(model.classes_) == 2:  # one number, positive for the second class
+        slopes, offsets = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
+    scaled = slopes / scaler.scale_
+    head = nn.Linear(train.values.shape[1], num_classes)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(NEVER)
+        head.weight[model.classes_] = torch.from_numpy(scaled).float()
+        head.bias[model.classes_] = torch.from_numpy(offsets - scaled @ scaler.mean_).float()
+    return head.requires_grad_(False)
 
 
 def few_shot(

@@ -2,6 +2,10 @@
 
 from archaeology.specimens.bundled import load_bundled as load_bundled
 from archaeology.specimens.huggingface import load_huggingface as load_huggingface
+from archaeology.specimens.huggingface_text import load_huggingface_pair as load_huggingface_pair
+from archaeology.specimens.image_text import ImageTextModel as ImageTextModel
+from archaeology.specimens.image_text import load_image_text as load_image_text
+from archaeology.specimens.image_text_run import load_image_text_run as load_image_text_run
 from archaeology.specimens.layout import TokenLayout as TokenLayout
 from archaeology.specimens.load import load as load
 from archaeology.specimens.module import of_module as of_module

@@ -74,21 +74,16 @@ def load_huggingface(name: str, options: Options) -> Specimen:
         ConnectionError: If something has to be fetched and cannot be.
         MissingExtraError: If transformers is not installed.
     """
-    transformers = _library()
+    transformers = transformers_library()
     choices = Choices.read("hf", name, options)
-    if choices.file is not None:
-        raise ValueError(f"hf:{name} takes no file=; name a folder with config.json and model.safetensors.")
-    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        raise FileNotFoundError(
-            f"hf: takes a folder with config.json and model.safetensors, but {name} has none."
-        )
-    with choices.building(), _network(name):
-        config = _config(transformers, name, choices)
+    check_source(name, choices)
+    with choices.building(), network_files(name):
+        config = configuration(transformers, name, choices)
         vision = getattr(config, "vision_config", config)
         preparation = read_preparation(transformers, name, vision, choices)
         network, output = _network_of(transformers, name, config, choices)
     is_other_size = preparation.image_size != native_size(vision)
-    interpolates = is_other_size and _takes(network, "interpolate_pos_encoding")
+    interpolates = is_other_size and takes(network, "interpolate_pos_encoding")
     arguments = {"interpolate_pos_encoding": True} if interpolates else {}
     model = ImageModel(network.float(), output, arguments, flips=preparation.flips).eval()
     layout = huggingface_layout(network, vision, preparation.image_size)
@@ -116,7 +111,27 @@ def load_huggingface(name: str, options: Options) -> Specimen:
     )
 
 
-def _library() -> ModuleType:
+def check_source(name: str, choices: Choices) -> None:
+    """Raise unless the model may be a repository or is a folder that can be read.
+
+    Raises:
+        FileNotFoundError: If the folder has no `config.json`.
+        ValueError: If a file is named instead.
+    """
+    if choices.file is not None:
+        raise ValueError(f"hf:{name} takes no file=; name a folder with config.json and model.safetensors.")
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        raise FileNotFoundError(
+            f"hf: takes a folder with config.json and model.safetensors, but {name} has none."
+        )
+
+
+def transformers_library() -> ModuleType:
+    """The library, imported on first use.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
     try:
         import transformers
     except ModuleNotFoundError as error:
@@ -124,7 +139,7 @@ def _library() -> ModuleType:
     return transformers
 
 
-def _network(name: str) -> AbstractContextManager[None]:
+def network_files(name: str) -> AbstractContextManager[None]:
     """Nothing for a local folder; else the hub may be asked."""
     if Path(name).is_dir():
         return nullcontext()
@@ -135,7 +150,7 @@ def _network(name: str) -> AbstractContextManager[None]:
     )
 
 
-def _config(transformers: Any, name: str, choices: Choices) -> Any:
+def configuration(transformers: Any, name: str, choices: Choices) -> Any:
     """The configuration, with the user's entries.
 
     Raises:
@@ -224,5 +239,6 @@ def _classes(config: Any) -> tuple[str, ...]:
     return tuple(str(config.id2label[index]) for index in range(config.num_labels))
 
 
-def _takes(network: nn.Module, argument: str) -> bool:
+def takes(network: nn.Module, argument: str) -> bool:
+    """Whether the forward pass has an argument of that name."""
     return argument in inspect.signature(network.forward).parameters

@@ -1,4 +1,4 @@
-"""Vision towers of open_clip: what they give is an embedding, to be compared with the embeddings of words."""
+"""Models of open_clip: its vision towers as specimens, and whole models, whose texts name what images show."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -6,11 +6,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from archaeology.core.errors import MissingExtraError, UnknownNameError
 from archaeology.specimens.anatomy import kind_of, prefix_of, transformer_target
 from archaeology.specimens.fetching import fetching_from_hub, first_line
+from archaeology.specimens.image_text import TwoTowers, image_text_models
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.naming import no_such
 from archaeology.specimens.options import Choices
@@ -43,6 +44,39 @@ def load_open_clip(name: str, options: Options) -> Specimen:
         ConnectionError: If the weights cannot be fetched.
         MissingExtraError: If open_clip is not installed.
     """
+    return _loaded(name, options)[1]
+
+
+@image_text_models.register("open_clip")
+def load_open_clip_pair(name: str, options: Options) -> TwoTowers:
+    """Both towers of an open_clip model, and its tokenizer.
+
+    Args:
+        name: As `load_open_clip`.
+        options: Likewise.
+
+    Raises:
+        ValueError: As `load_open_clip`.
+        ConnectionError: If weights or the tokenizer cannot be fetched; those of CLIP's own kind come with open_clip.
+        UnknownNameError: As `load_open_clip`.
+        MissingExtraError: Likewise.
+    """
+    model, specimen = _loaded(name, options)
+    open_clip = _library()
+    architecture = name.partition("/")[0]
+    remedy = "take a model whose tokenizer comes with open_clip, such as ViT-B-32."
+    with fetching_from_hub(f"The tokenizer of open_clip:{architecture}", remedy):
+        tokenizer = open_clip.get_tokenizer(architecture)
+
+    def read(texts: Sequence[str]) -> Tensor:
+        device = next(model.parameters()).device
+        return model.encode_text(tokenizer(list(texts)).to(device))
+
+    return TwoTowers(specimen, model, read, scale=float(model.logit_scale.detach().exp()))
+
+
+def _loaded(name: str, options: Options) -> tuple[Any, Specimen]:
+    """The whole model, and its vision tower as a specimen."""
     open_clip = _library()
     choices = Choices.read("open_clip", name, options)
     if choices.rest or choices.num_classes is not None:
@@ -53,13 +87,14 @@ def load_open_clip(name: str, options: Options) -> Specimen:
     architecture, _, tag = name.partition("/")
     if architecture not in open_clip.list_models():
         raise no_such("open_clip model", architecture, open_clip.list_models())
-    tower = _tower(open_clip, architecture, _source(open_clip, architecture, tag, choices), choices)
+    model = _model(open_clip, architecture, _source(open_clip, architecture, tag, choices), choices)
+    tower = _tower(model)
     height, width = (
         tower.image_size if isinstance(tower.image_size, tuple | list) else (tower.image_size,) * 2
     )
     image_size = (int(height), int(width))
     layout, target, readout = _anatomy(tower, image_size)
-    return Specimen(
+    return model, Specimen(
         name=choices.spec,
         model=tower.eval(),
         kind=kind_of(tower),
@@ -107,7 +142,7 @@ def _source(open_clip: Any, architecture: str, tag: str, choices: Choices) -> st
     return tag
 
 
-def _tower(open_clip: Any, architecture: str, source: str | None, choices: Choices) -> Any:
+def _model(open_clip: Any, architecture: str, source: str | None, choices: Choices) -> Any:
     def create() -> nn.Module:
         # Towers of other libraries would fetch their own weights first, only to have them overwritten.
         return open_clip.create_model(
@@ -135,9 +170,13 @@ def _tower(open_clip: Any, architecture: str, source: str | None, choices: Choic
                 if "download" in str(error).lower():
                     raise OSError(first_line(error)) from error
                 raise
-    tower = model.get_submodule("visual")
+    return model.eval()
+
+
+def _tower(model: nn.Module) -> Any:
+    tower: Any = model.get_submodule("visual")
     if getattr(tower, "output_tokens", False):  # CoCa also hands its tokens to the caption writer
-        tower.output_tokens = False  # pyright: ignore[reportArgumentType]
+        tower.output_tokens = False
     return tower
 
 

@@ -18,6 +18,7 @@ from archaeology.specimens.registry import Options, libraries
 from archaeology.specimens.specimen import Specimen
 
 FORMAT = 1
+IMAGE_TEXT = "image_text"  # the one architecture of made-up examples whose encoder of images is a specimen
 #: What config.json must hold besides the format: the type of each entry, and of its items and their number.
 NEEDED: dict[str, tuple[type, type | None, int | None]] = {
     "architecture": (str, None, None),
@@ -34,12 +35,24 @@ PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 def load_run_spec(name: str, options: Options) -> Specimen:
     """A checkpoint folder that `archaeology train` wrote.
 
+    Of a model of images and texts it is the encoder of images, which gives embeddings.
+
     Raises:
         ValueError: If there are options, which it does not take, or the folder is not a whole checkpoint.
     """
     if options:
         raise ValueError(f"run:{name} takes no options after '?', but got {', '.join(options)}.")
+    config = Path(name) / "config.json"
+    if config.is_file() and is_image_text(read_json(config)):
+        from archaeology.specimens.image_text_run import load_image_text_run  # which reads folders as we do
+
+        return load_image_text_run(name, {}).specimen
     return load_run(Path(name))
+
+
+def is_image_text(config: Any) -> bool:
+    """Whether this describes a run of a model of images and texts."""
+    return isinstance(config, dict) and config.get("architecture") == IMAGE_TEXT
 
 
 def load_run(folder: Path, *, name: str | None = None) -> Specimen:
@@ -90,21 +103,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such folder or file.
         ValueError: If it is a pickle, or not a checkpoint of ours.
     """
-    if folder.suffix in PICKLES:
-        raise ValueError(
-            f"run: takes a checkpoint folder with model.safetensors, but got {folder}: a pickle can run any "
-            "program when it is opened, so none is; load it in a script of your own and use "
-            "archaeology.of_module(model, ...)."
-        )
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"run: takes a checkpoint folder, but there is no folder {folder}; name the one that holds "
-            "config.json and model.safetensors."
-        )
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} must hold config.json and model.safetensors, but has no config.json."
-        )
+    check_folder(folder)
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or "format" not in config:
         raise ValueError(
@@ -130,6 +129,30 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"but {', '.join(wrong)} is missing or malformed; restore the file or train again."
         )
     return config
+
+
+def check_folder(folder: Path) -> None:
+    """Raise unless this is a folder with a `config.json`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+        ValueError: If it is a pickle.
+    """
+    if folder.suffix in PICKLES:
+        raise ValueError(
+            f"run: takes a checkpoint folder with model.safetensors, but got {folder}: a pickle can run any "
+            "program when it is opened, so none is; load it in a script of your own and use "
+            "archaeology.of_module(model, ...)."
+        )
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"run: takes a checkpoint folder, but there is no folder {folder}; name the one that holds "
+            "config.json and model.safetensors."
+        )
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} must hold config.json and model.safetensors, but has no config.json."
+        )
 
 
 def _is(value: object, kind: type, item: type | None, count: int | None) -> bool:

@@ -1,0 +1,309 @@
+"""What every subject of a comparison of ways to learn is asked: one number for each image, so that pairs can be tested.
+
+Features are what a model makes of an image before its last linear layer (`represent/backbone.py`). Whoever is to be
+attacked, blurred or shown shapes of the wrong texture is the linear probe on those features, fitted to the same images
+for all: the same judge for models with classes and without, with learned weights, random ones, or none.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from archaeology.attacks.method import attack_images
+from archaeology.capture.attention import Attention
+from archaeology.capture.interceptor import intercepted
+from archaeology.core.seeding import numpy_generator
+from archaeology.data.decoded import DecodedImages
+from archaeology.data.worlds.cue_conflict import CueConflict
+from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
+from archaeology.represent.backbone import output_features, probed
+from archaeology.represent.features import Features
+from archaeology.represent.neighbours import nearest_vote
+from archaeology.represent.probe import Probe, linear_probe, probe_head
+from archaeology.robustness.corruptions import corruption_errors
+from archaeology.robustness.phase_bias import phase_bias
+from archaeology.robustness.shape_bias import ShapeBias, shape_bias
+from archaeology.specimens.layout import TokenLayout
+from archaeology.specimens.specimen import Specimen
+from archaeology.stats.distance import attention_distance, patch_distances
+from archaeology.stats.entropy import entropy
+from archaeology.stats.layer import view_of
+
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+FOLDS = 3
+CORRUPTIONS = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
+Samples = Float[np.ndarray, " image"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is asked; all that is left out is said with the numbers.
+
+    Attributes:
+        known: Images whose labels vote.
+        probe: Of them, how many a probe learns from.
+        asked: Images that are named.
+        few: Of them, how many are attacked, corrupted and mixed.
+        attention: Of them, how many attention is looked at on; 0 for none.
+        neighbours: k.
+        shots: Images of each class in few-shot; 0 for none.
+        draws: How often they are drawn.
+        epsilon: Of the attack, largest change of a pixel in [0, 1]; 0 for no attack.
+        steps: Of the attack.
+        corruptions: Kinds, at five severities each; none for no corruption.
+    """
+
+    known: int = 5000
+    probe: int = 2000
+    asked: int = 1000
+    few: int = 200
+    attention: int = 100
+    neighbours: int = 20
+    shots: int = 10
+    draws: int = 3
+    epsilon: float = 1 / 255
+    steps: int = 10
+    corruptions: tuple[str, ...] = CORRUPTIONS
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images whose labels are known, and others to be asked about; no image is in both.
+
+    Attributes:
+        known: With labels that vote.
+        asked: To be named.
+    """
+
+    known: DecodedImages
+    asked: DecodedImages
+
+
+class Asked:
+    """One subject, its features and its probe, each made when first needed."""
+
+    def __init__(self, specimen: Specimen, images: Images, limits: Limits, seed: int) -> None:
+        """Nothing is read yet; `specimen` gives features."""
+        self.specimen, self.images, self.limits, self.seed = specimen, images, limits, seed
+
+    @cached_property
+    def known(self) -> Features:
+        """Features of the known images."""
+        return output_features(self.specimen, self.images.known)
+
+    @cached_property
+    def asked(self) -> Features:
+        """Features of the images asked about."""
+        return output_features(self.specimen, self.images.asked)
+
+    @cached_property
+    def probe_rows(self) -> Int[np.ndarray, " row"]:
+        """Known images that the probe learns from."""
+        names = {name: row for row, name in enumerate(self.images.known.ids)}
+        chosen = self.images.known.take(self.limits.probe, self.seed)
+        return np.array([names[name] for name in chosen.ids])
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The probe, judged on the images asked about."""
+        return linear_probe(
+            self.known.rows(self.probe_rows),
+            self.images.known.labels[self.probe_rows],
+            self.asked,
+            self.images.asked.labels,
+            strengths=PENALTIES,
+            folds=FOLDS,
+            seed=self.seed,
+        )
+
+    @cached_property
+    def head(self) -> nn.Linear:
+        """The probe's weights."""
+        return probe_head(
+            self.known.rows(self.probe_rows),
+            self.images.known.labels[self.probe_rows],
+            len(self.images.known.classes),
+            strength=self.probe.strength,
+        )
+
+    @cached_property
+    def classifier(self) -> Specimen:
+        """Features and probe as one model."""
+        return probed(self.specimen, self.head, self.images.known.classes)
+
+    @cached_property
+    def few(self) -> tuple[Tensor, Tensor]:
+        """Some of the images asked about, and their labels."""
+        chosen = self.images.asked.take(self.limits.few, self.seed)
+        return torch.from_numpy(np.array(chosen.images)), torch.from_numpy(chosen.labels.copy())
+
+
+def by_neighbours(one: Asked) -> Samples:
+    """Whether the k nearest known images name each image rightly."""
+    known, asked = one.images.known, one.images.asked
+    k = min(one.limits.neighbours, len(known))
+    (vote,) = nearest_vote(one.known, known.labels, one.asked, asked.labels, ks=(k,))
+    return (vote.predicted == asked.labels).astype(np.float64)
+
+
+def by_probe(one: Asked) -> Samples:
+    """Whether the probe names each image rightly."""
+    return (one.probe.predicted == one.images.asked.labels).astype(np.float64)
+
+
+def by_few_shots(one: Asked) -> Samples:
+    """Share of the draws of a few images whose probe names each image rightly.
+
+    Raises:
+        ValueError: If a class has fewer known images than shots.
+    """
+    labels, asked = one.images.known.labels, one.images.asked.labels
+    counts = np.bincount(labels, minlength=1)
+    counts = counts[counts > 0]
+    if counts.min() < one.limits.shots:
+        raise ValueError(f"a class has only {counts.min()} known images, fewer than {one.limits.shots} shots")
+    right = np.zeros(len(asked))
+    for draw in range(one.limits.draws):
+        order = numpy_generator(one.seed, "few shots", draw).permutation(len(labels))
+        rows = np.concatenate(
+            [order[labels[order] == name][: one.limits.shots] for name in np.unique(labels)]
+        )
+        found = linear_probe(one.known.rows(rows), labels[rows], one.asked, asked, strengths=(1.0,))
+        right += found.predicted == asked
+    return right / one.limits.draws
+
+
+def under_attack(one: Asked) -> Samples:
+    """Whether the probe still names each of a few images rightly after PGD."""
+    images, labels = one.few
+    found = attack_images(
+        "pgd",
+        one.classifier,
+        images,
+        labels,
+        epsilon=one.limits.epsilon,
+        seed=one.seed,
+        steps=one.limits.steps,
+    )
+    return (~found.success).double().cpu().numpy()
+
+
+def under_corruption(one: Asked) -> Samples:
+    """Share of the corrupted versions of each of a few images that the probe names rightly."""
+    images, labels = one.few
+    found = corruption_errors([one.classifier], images, labels, names=one.limits.corruptions, seed=one.seed)
+    return found.correct[0].mean(axis=(0, 1))
+
+
+def shape_answers(one: Asked) -> ShapeBias:
+    """What the probe takes images for whose shape and texture disagree: scenes where it knows them, else hybrids."""
+    if tuple(one.images.known.classes[: len(SHAPE_NAMES)]) == SHAPE_NAMES:
+        scenes = CueConflict("conflict").generate(0, one.limits.few)
+        return shape_bias([one.classifier], scenes, cutoffs=(), seed=one.seed)
+    images, labels = one.few
+    return phase_bias([one.classifier], images, labels, one.images.known.classes, cutoffs=(), seed=one.seed)
+
+
+def shape_samples(found: ShapeBias, common: float) -> Samples:
+    """One number for each image whose mean is the share of decisions by shape; `common` is the share of all subjects.
+
+    A share of decisions is a ratio of sums. Written as `common + (by shape - common * decided) / mean(decided)`, its
+    mean is exactly the ratio, and differences of two subjects can be tested image by image.
+    """
+    by_shape, by_texture = found.by_shape[0, -1], found.by_texture[0, -1]
+    decided = by_shape | by_texture
+    return common + (by_shape - common * decided) / decided.mean()
+
+
+@torch.no_grad()
+def attention_samples(specimen: Specimen, images: DecodedImages) -> Mapping[str, Samples]:
+    """How widely what is read looks, how far patches look, and how much of what is read lies on the object.
+
+    What is read is the class token, or all patches where the model averages them. Mean over heads and layers.
+
+    Returns:
+        By name of the measure; without "on the object" where no image has a box or a mask, empty for a model whose
+        attention does not show tokens on a grid.
+    """
+    layout = specimen.layout
+    if layout is None or specimen.kind != "transformer":
+        return {}
+    shares = object_shares(images, layout)
+    parts: list[dict[str, Samples]] = []
+    for pixels, _, rows in images.batches(16):
+        seen: list[dict[str, Tensor]] = []
+
+        def look(attention: Attention, seen: list[dict[str, Tensor]] = seen, rows: slice = rows) -> None:
+            view = view_of(attention, layout, specimen.image_size)
+            if attention.kind == "token" and view.layout is not None:
+                own = None if shares is None else shares[rows].to(specimen.device)
+                seen.append(_of_layer(attention, view.layout, view.patch_size, specimen.image_size, own))
+
+        with intercepted(specimen.model, look):
+            specimen.predict(pixels)
+        if not seen:
+            return {}
+        parts.append(
+            {
+                name: torch.stack([layer[name] for layer in seen]).mean(dim=0).double().cpu().numpy()
+                for name in seen[0]
+            }
+        )
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _of_layer(
+    attention: Attention,
+    layout: TokenLayout,
+    patch_size: tuple[float, float],
+    image_size: tuple[int, int],
+    shares: Float[Tensor, "batch patch"] | None,
+) -> dict[str, Tensor]:
+    patches = attention.pattern(slice(layout.num_prefix, None)).clamp(min=0)
+    reads_class = layout.readout == "class_token" and layout.class_token is not None
+    token = layout.class_token or 0
+    read = attention.pattern(slice(token, token + 1)).clamp(min=0) if reads_class else patches
+    keys = read.shape[-1]
+    distances = patch_distances(layout, patch_size).to(patches)
+    far = attention_distance(patches[..., layout.num_prefix :], distances) / max(image_size)
+    found = {
+        "attention spread": entropy(read).mean(dim=(1, 2)) / float(np.log(keys)),
+        "attention distance": far.mean(dim=(1, 2)),
+    }
+    if shares is not None:
+        on_patches = read[..., layout.num_prefix :]
+        mass = (on_patches * shares[:, None, None].to(read)).sum(-1) / on_patches.sum(-1)
+        found["on the object"] = mass.mean(dim=(1, 2)) - shares.mean(dim=1).to(read)
+    return found
+
+
+def object_shares(images: DecodedImages, layout: TokenLayout) -> Float[Tensor, "batch patch"] | None:
+    """How much of each patch the object covers, by mask, else by box; None unless every image has one."""
+    height, width = images.images.shape[-2:]
+    if images.masks is not None and images.masks.any(axis=(1, 2)).all():
+        inside = torch.from_numpy(np.array(images.masks)).float()
+    elif images.boxes is not None and np.isfinite(images.boxes).all():
+        rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+        left, top, right, bottom = images.boxes.T[:, :, None]
+        down = (rows >= top) & (rows < bottom)
+        across = (columns >= left) & (columns < right)
+        inside = torch.from_numpy(down[:, :, None] & across[:, None, :]).float()
+    else:
+        return None
+    pooled = torch.nn.functional.adaptive_avg_pool2d(inside[:, None], (layout.rows, layout.columns))
+    return pooled.flatten(1)
+
+
+#: What needs nothing but the subject, by name of the measure.
+SIMPLE: Mapping[str, Callable[[Asked], Samples]] = {
+    "k-NN": by_neighbours,
+    "linear probe": by_probe,
+    "few-shot": by_few_shots,
+    "attacked": under_attack,
+    "corrupted": under_corruption,
+}

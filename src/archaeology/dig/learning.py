@@ -134,7 +134,8 @@ def open_images(
     asked, known = whole[split or "test"], whole[known_split or "train"]
     if asked is None or known is None:
         if split is not None and known_split is not None:
-            open_source(data, split=split), open_source(data, split=known_split)  # says what is wrong
+            for name in (split, known_split):
+                open_source(data, split=name)  # says what is wrong
         only = open_source(data, split=split or known_split)
         decoded = _labelled(decode_once(only, _natural(only, size)))
         first = decoded.take(len(decoded) // 2, seed) if len(decoded) > 1 else decoded

@@ -133,8 +133,8 @@ def label_errors(probability: Probability, labels: Labels) -> LabelErrors:
     )
     # Those that the test counted come first: of all suspects they are the least likely to be the models' mistakes.
     first = ruled_out[listed[0]]
-    listed = tuple(np.concatenate([part[first], part[~first]]) for part in listed)
-    return LabelErrors(share, p_value, tried, found, *listed)
+    suspects, proposed, doubts = (np.concatenate([part[first], part[~first]]) for part in listed)
+    return LabelErrors(share, p_value, tried, found, suspects, proposed, doubts)
 
 
 def easy_images(probability: Probability, labels: Labels) -> Bool[np.ndarray, " image"]:

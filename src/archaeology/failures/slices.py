@@ -130,15 +130,14 @@ def fit_mixture(
     # Squared distance of two one-hot vectors is 2: a whole class apart counts as much as `emphasis` of features.
     scale = np.sqrt(emphasis)
     joined = np.concatenate([features, scale * hot, scale * probabilities], axis=1)
-    groups = KMeans(components, n_init=4, random_state=derived_seed(seed, "slices") % 2**32).fit_predict(
-        joined
-    )
+    start = KMeans(components, n_init=4, random_state=derived_seed(seed, "slices") % 2**32)  # pyright: ignore[reportArgumentType]
+    groups = np.asarray(start.fit_predict(joined))
     shares = np.eye(components)[groups]
     history: list[float] = []
     while True:
         found = maximized(shares, features, hot, probabilities, emphasis, tuple(history))
         joint = found.joint(features, labels, probabilities)
-        total = special.logsumexp(joint, axis=1)
+        total = np.asarray(special.logsumexp(joint, axis=1))
         history.append(float(total.mean()))
         still = len(history) > 1 and history[-1] - history[-2] < TOLERANCE
         if still or len(history) >= STEPS:

@@ -106,7 +106,9 @@ def compute(source: Layered) -> LayerReading | None:
 
 def _layers(source: Layered, name: str) -> list[str]:
     described = (source.representation or {}).get("specimens") or ()
-    return next((list(one.get("layers") or ()) for one in described if one["name"] == name), [])
+    return next(
+        ([str(layer) for layer in one.get("layers") or ()] for one in described if one["name"] == name), []
+    )
 
 
 def _curve(

@@ -97,7 +97,7 @@ def compute(source: Layered) -> PatchObjects | None:
     scores = tuple(
         ObjectScores(
             subjects[row["specimen"]],
-            METHODS.get(row["method"], row["method"]),
+            METHODS.get(str(row["method"]), str(row["method"])),
             *(ends_of(row, key).in_percent for key in ("overlap", "middle_overlap", "gain", "found")),
             n=int(row["n"]),
         )

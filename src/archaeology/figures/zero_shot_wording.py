@@ -79,7 +79,7 @@ def compute(source: ZeroShot) -> ZeroShotWording:
         chance=source.chance,
         n=source.num_images,
         num_classes=len(source.classes),
-        gap=(nan,) * 3 if spread is None else (spread.gap.value, spread.gap.low, spread.gap.high),
+        gap=(nan, nan, nan) if spread is None else (spread.gap.value, spread.gap.low, spread.gap.high),
         p_value=nan if spread is None else spread.p_value,
         is_above_luck=source.luck_p_value < LEVEL,
     )

@@ -120,7 +120,7 @@ def _intro(document: Mapping[str, Any]) -> list[str]:
     if document.get("num_copies"):
         said.append(f"{plural(int(document['num_copies']), 'copy', 'copies')} of other images left out.")
     used = [
-        READOUTS.get(curve["readout"], curve["readout"])
+        READOUTS.get(str(curve["readout"]), str(curve["readout"]))
         for curve in (document.get("reading") or {}).get("curves") or ()
     ]
     if used:

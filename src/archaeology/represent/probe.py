@@ -147,13 +147,14 @@ def probe_head(
     slopes, offsets = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(model.classes_) == 2:  # one number, positive for the second class
         slopes, offsets = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
-    scaled = slopes / scaler.scale_
+    scale, mean = np.asarray(scaler.scale_), np.asarray(scaler.mean_)
+    scaled = slopes / scale
     head = nn.Linear(train.values.shape[1], num_classes)
     with torch.no_grad():
         head.weight.zero_()
         head.bias.fill_(NEVER)
         head.weight[model.classes_] = torch.from_numpy(scaled).float()
-        head.bias[model.classes_] = torch.from_numpy(offsets - scaled @ scaler.mean_).float()
+        head.bias[model.classes_] = torch.from_numpy(offsets - scaled @ mean).float()
     return head.requires_grad_(False)
 
 

@@ -146,7 +146,7 @@ def evenly(paths: Sequence[str], most: int = MOST_LAYERS) -> tuple[str, ...]:
     """At most `most` of the paths, evenly taken, with the first and the last."""
     if len(paths) <= most:
         return tuple(paths)
-    return tuple(paths[place] for place in np.linspace(0, len(paths) - 1, most).round().astype(int))
+    return tuple(paths[int(place)] for place in np.linspace(0, len(paths) - 1, most).round())
 
 
 def _layers_of(specimen: Specimen, layers: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:

@@ -388,7 +388,7 @@ def objects(asked: Asked) -> dict[str, Any]:
         raise ValueError("; ".join(reasons.values()))
     count = min(PATCH_IMAGES, len(asked.images))
     boxes = None if asked.boxes is None else asked.boxes[:count]
-    has_box = np.zeros(count, bool) if boxes is None else np.isfinite(boxes).all(axis=1)
+    has_box = np.zeros(count, bool) if boxes is None else np.asarray(np.isfinite(boxes).all(axis=1), bool)
     scores = []
     for name, (_, made) in per_model.items() if boxes is not None and has_box.sum() > 1 else ():
         assert boxes is not None
@@ -397,10 +397,10 @@ def objects(asked: Asked) -> dict[str, Any]:
             made.is_object[some], made.boxes[some], made.eigenvector[some], made.threshold[some], made.name
         )
         score = score_objects(kept, boxes[some].astype(np.float64), seed=asked.seed)
-        row: dict[str, Any] = {"specimen": name, "method": "tokencut", "n": len(some)}
+        scored: dict[str, Any] = {"specimen": name, "method": "tokencut", "n": len(some)}
         for key in ("found", "overlap", "middle_found", "middle_overlap", "gain"):
-            row |= ends(key, getattr(score, key))
-        scores.append(row)
+            scored |= ends(key, getattr(score, key))
+        scores.append(scored)
     shown = _one_of_each(asked, np.arange(count), SHOWN_OBJECTS)
     pictures = []
     for row in shown:

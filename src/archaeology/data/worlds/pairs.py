@@ -6,8 +6,9 @@ that is kept back, so its accuracy is that of naming what was never seen togethe
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Int, UInt8
@@ -45,29 +46,21 @@ class PairSource(ABC):
     Attributes:
         split: "never_seen" for pairs that recipes keep from training, "seen" for the others, "all" for both.
         num_blocks: Blocks of scenes that are gone through; those of the split are kept.
+        name: How the user names it.
+        classes: Names of the pairs.
+        held_out: Numbers of the pairs kept from training.
     """
 
     split: str
     num_blocks: int = NUM_BLOCKS
+    name: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
+    held_out: ClassVar[frozenset[int]]
+    _latest: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise unknown_name(f"split of {self.name}", self.split, list(SPLITS))
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """How the user names it."""
-
-    @property
-    @abstractmethod
-    def classes(self) -> tuple[str, ...]:
-        """Names of the pairs."""
-
-    @property
-    @abstractmethod
-    def held_out(self) -> frozenset[int]:
-        """Numbers of the pairs kept from training."""
 
     @abstractmethod
     def pairs_of(self, block: int) -> Int[Tensor, " scene"]:
@@ -111,11 +104,10 @@ class PairSource(ABC):
         """
         rows, pairs = self._chosen
         block, scene = divmod(int(rows[self._checked(index)]), BLOCK)
-        latest: dict[int, Tensor] = self.__dict__.setdefault("_latest", {})
-        if block not in latest:
-            latest.clear()
-            latest[block] = self.images_of(block)
-        return Sample(latest[block][scene], int(pairs[index]))
+        if block not in self._latest:
+            self._latest.clear()
+            self._latest[block] = self.images_of(block)
+        return Sample(self._latest[block][scene], int(pairs[index]))
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):

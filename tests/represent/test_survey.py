@@ -15,7 +15,7 @@ from archaeology.core.errors import UnknownNameError
 from archaeology.core.intervals import Interval
 from archaeology.represent import extract_features, feature_similarity, layer_similarity
 from archaeology.represent.survey import evenly, halves, represent
-from archaeology.represent.survey_parts import PARTS, both_ways, over_draws, part_names
+from archaeology.represent.survey_parts import PARTS, both_ways, over_draws, part_names, picture_of
 
 COUNT = 36
 
@@ -81,6 +81,26 @@ def test_halves_share_no_image_and_halve_every_class():
     assert np.bincount(labels[known]).tolist() == [4, 2, 1] and np.bincount(labels[asked]).tolist() == [3, 2]
     assert not np.array_equal(known, halves(labels, seed=6)[0])
     np.testing.assert_array_equal(known, halves(labels, seed=5)[0])
+
+
+def test_few_of_many_images_are_drawn_from_all_classes(models, images, monkeypatch):
+    by_class = np.arange(COUNT) // 12  # sorted, as folders are
+    monkeypatch.setattr("archaeology.represent.survey_parts.PATCH_IMAGES", 9)
+    monkeypatch.setattr("archaeology.represent.survey_parts.MAPPED", 10)
+    boxes = np.full((COUNT, 4), np.nan)
+    boxes[24:] = [0.25, 0.25, 0.75, 0.75]
+    found = represent(models, images, by_class, boxes=boxes, wanted=("maps", "objects", "outliers"))
+    assert sorted(np.bincount(found["maps"]["labels"])) == [3, 3, 4]
+    assert found["maps"]["ids"] == sorted(found["maps"]["ids"], key=int)
+    assert [by_class[int(name)] for name in found["maps"]["ids"]] == found["maps"]["labels"]
+    assert found["outliers"][0]["n"] == found["objects"]["n"] == 9
+    assert [row["n"] for row in found["objects"]["scores"]] == [3, 3]
+    shown = found["objects"]["images"]
+    assert {by_class[int(one["id"])] for one in shown} == {0, 1, 2}
+    assert all((one["box"] is not None) == (int(one["id"]) >= 24) for one in shown)
+    assert [one["image"] for one in shown] == [picture_of(images, int(one["id"])) for one in shown]
+    other = represent(models[:1], images, by_class, wanted=("maps",), seed=1)
+    assert other["maps"]["ids"] != found["maps"]["ids"]
 
 
 def test_neighbours_of_the_document_are_those_of_scikit_learn(document, models, images, labels):

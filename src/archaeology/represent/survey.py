@@ -18,10 +18,10 @@ from archaeology.core.storage import plain_json
 from archaeology.represent.features import Images, image_ids, images_at
 from archaeology.represent.places import checked_layers, layer_paths
 from archaeology.represent.projections import projections
-from archaeology.represent.survey_parts import PARTS, Asked, part_names
+from archaeology.represent.survey_parts import PARTS, Asked, part_names, place_in_class
 from archaeology.specimens.specimen import Specimen
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # raise it whenever the same models and images would give another document
 FEWEST = 8  # images: unbiased CKA needs 4, and halves of fewer say nothing
 MOST_LAYERS = 12  # of each model, evenly taken: more rows than a reader can tell apart
 MAPS = ("tsne", "pca")
@@ -135,10 +135,7 @@ def halves(
 ) -> tuple[Int[np.ndarray, " known"], Int[np.ndarray, " asked"]]:
     """Rows of images that are known and of those that are asked: of every class one half each, the odd one known."""
     order = numpy_generator(seed, "halves", len(labels)).permutation(len(labels))
-    place = np.empty(len(labels), np.int64)  # of an image among those of its class, in random order
-    for name in np.unique(labels):
-        own = order[labels[order] == name]
-        place[own] = np.arange(len(own))
+    place = place_in_class(labels, order)
     return np.flatnonzero(place % 2 == 0), np.flatnonzero(place % 2 == 1)
 
 

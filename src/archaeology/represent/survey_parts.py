@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 from scipy import stats as distributions
@@ -14,6 +15,7 @@ from scipy import stats as distributions
 from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar, paired_bootstrap
 from archaeology.core.many import paired_share
 from archaeology.core.registry import unknown_name
+from archaeology.core.seeding import numpy_generator
 from archaeology.core.shapes import OtherImages
 from archaeology.represent.features import Features, chosen_layers, extract_features
 from archaeology.represent.neighbours import KS, nearest_vote
@@ -96,12 +98,23 @@ class Asked:
         return found[-1]
 
     def patches_of(self, specimen: Specimen) -> PatchFeatures:
-        """Every patch of the first images at the last layer."""
+        """Every patch of some images at the last layer."""
         if specimen.name not in self.patches:
+            chosen = self.images[torch.from_numpy(self.drawn(PATCH_IMAGES))]
             self.patches[specimen.name] = patch_features(
-                specimen, self.images[:PATCH_IMAGES], layer=self.layers[specimen.name][-1]
+                specimen, chosen, layer=self.layers[specimen.name][-1]
             )
         return self.patches[specimen.name]
+
+    def drawn(self, most: int) -> Int[np.ndarray, " row"]:
+        """Rows of at most so many images in their order, drawn as evenly from all classes as can be.
+
+        Never the first ones: folders of classes come class by class.
+        """
+        order = numpy_generator(self.seed, "drawn images", len(self.images)).permutation(len(self.images))
+        if self.labels is not None:
+            order = order[np.argsort(place_in_class(self.labels, order)[order], kind="stable")]
+        return np.sort(order[:most])
 
     def halves(self, features: Features) -> tuple[Features, Int[np.ndarray, " _"], Features, np.ndarray]:
         """Known features and classes, asked features and classes."""
@@ -112,6 +125,17 @@ class Asked:
             features.rows(self.asked),
             self.labels[self.asked],
         )
+
+
+def place_in_class(
+    labels: Int[np.ndarray, " image"], order: Int[np.ndarray, " image"]
+) -> Int[np.ndarray, " image"]:
+    """Of every image how many of its class come before it in this order."""
+    place = np.empty(len(labels), np.int64)
+    for name in np.unique(labels):
+        own = order[labels[order] == name]
+        place[own] = np.arange(len(own))
+    return place
 
 
 def similarity(asked: Asked) -> list[dict[str, Any]]:
@@ -306,7 +330,7 @@ def both_ways(one: Interval, other: Interval) -> Interval:
 
 def maps(asked: Asked) -> dict[str, Any]:
     """The last layer of each model as a map, by every method asked for."""
-    rows = np.arange(min(MAPPED, len(asked.images)))
+    rows = asked.drawn(MAPPED)
     found = []
     for one in asked.specimens:
         features = asked.last(one).rows(rows)
@@ -332,7 +356,7 @@ def maps(asked: Asked) -> dict[str, Any]:
         )
     return {
         "models": found,
-        "ids": list(asked.names[: len(rows)]),
+        "ids": [asked.names[row] for row in rows],
         "labels": None if asked.labels is None else asked.labels[rows].tolist(),
     }
 
@@ -386,8 +410,9 @@ def objects(asked: Asked) -> dict[str, Any]:
             reasons[one.name] = str(error)
     if not per_model:
         raise ValueError("; ".join(reasons.values()))
-    count = min(PATCH_IMAGES, len(asked.images))
-    boxes = None if asked.boxes is None else asked.boxes[:count]
+    rows = asked.drawn(PATCH_IMAGES)
+    count = len(rows)
+    boxes = None if asked.boxes is None else asked.boxes[rows]
     has_box = np.zeros(count, bool) if boxes is None else np.isfinite(boxes).all(axis=1)
     scores = []
     for name, (_, made) in per_model.items() if boxes is not None and has_box.sum() > 1 else ():
@@ -401,7 +426,7 @@ def objects(asked: Asked) -> dict[str, Any]:
         for key in ("found", "overlap", "middle_found", "middle_overlap", "gain"):
             row |= ends(key, getattr(score, key))
         scores.append(row)
-    shown = _one_of_each(asked, np.arange(count), SHOWN_OBJECTS)
+    shown = np.searchsorted(rows, _one_of_each(asked, rows, SHOWN_OBJECTS))
     pictures = []
     for row in shown:
         models = []
@@ -414,8 +439,8 @@ def objects(asked: Asked) -> dict[str, Any]:
                 }
             )
         true = boxes[row] if boxes is not None and has_box[row] else None
-        picture = picture_of(asked.images, row)
-        pictures.append({"id": asked.names[row], "image": picture, "box": true, "models": models})
+        picture = picture_of(asked.images, int(rows[row]))
+        pictures.append({"id": asked.names[rows[row]], "image": picture, "box": true, "models": models})
     return {"images": pictures, "scores": scores, "n": count, "missing": reasons}
 
 

@@ -35,6 +35,7 @@ MAIN_K = 5  # neighbours whose vote figures and findings show
 SHOTS = (1, 2, 5, 10)
 DRAWS = 10
 BATCHES, SMALLEST_BATCH = 8, 8  # of CKA: few large batches vary less, many make a jackknife
+LARGEST_BATCH = 256  # a batch's similarities of all layers are in memory at once
 PATCH_IMAGES = 64  # whose patches are kept one by one
 SHOWN_OBJECTS, SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 3, 5
 MAPPED = 400  # images on a map
@@ -93,8 +94,11 @@ class Asked:
         return self.kept[key]
 
     def last(self, specimen: Specimen) -> Features:
-        """The last layer as the answer is read from it: the class token, else the mean of patches."""
-        found = self.features(specimen, "class_token") or self.features(specimen)
+        """The last layer as the answer is read from it: the class token, or the mean of patches."""
+        layout = specimen.layout
+        reads_mean = layout is not None and layout.readout == "mean"
+        found = () if reads_mean else self.features(specimen, "class_token")
+        found = found or self.features(specimen)
         return found[-1]
 
     def patches_of(self, specimen: Specimen) -> PatchFeatures:
@@ -142,7 +146,7 @@ def similarity(asked: Asked) -> list[dict[str, Any]]:
     """CKA of all layers of the first two models with one another and with themselves, and between readouts."""
     shown = asked.specimens[:2]
     pairs = [(shown[0], shown[-1]), *((one, one) for one in shown if len(shown) > 1)]
-    size = max(SMALLEST_BATCH, -(-len(asked.images) // BATCHES))
+    size = min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-len(asked.images) // BATCHES)))
     found = [(asked.features(one), asked.features(other)) for one, other in pairs]
     for one in shown:
         for readout in ("class_token", "registers"):
@@ -175,6 +179,8 @@ def reading(asked: Asked) -> dict[str, Any]:
     """Neighbours and a linear probe on every layer and readout, and which differences are sure."""
     ks = [k for k in KS if k <= len(asked.known)]
     strengths, folds = _penalties(asked)
+    assert asked.labels is not None
+    chance = guessing(asked.labels[asked.asked])
     curves, hits = [], {}
     for one in asked.specimens:
         for readout in READOUTS:
@@ -183,15 +189,21 @@ def reading(asked: Asked) -> dict[str, Any]:
             ]
             if curve:
                 rows, right = zip(*curve, strict=True)
-                curves.append({"specimen": one.name, "readout": readout, "table": list(rows)})
+                curves.append(
+                    {
+                        "specimen": one.name,
+                        "readout": readout,
+                        "is_main": readout == asked.last(one).readout,
+                        "table": list(rows),
+                    }
+                )
                 hits[one.name, readout] = right
                 for row, own in zip(rows, right, strict=True):
-                    row |= _of_last(own, right[-1], asked.seed)
-    assert asked.labels is not None
+                    row |= _of_last(own, right[-1], chance, asked.seed)
     return {
         "ks": ks,
         "main_k": _main_k(ks),
-        "chance": 1 / len(np.unique(asked.labels[asked.known])),
+        "chance": chance,
         "num_known": len(asked.known),
         "num_asked": len(asked.asked),
         "strengths": list(strengths),
@@ -199,6 +211,12 @@ def reading(asked: Asked) -> dict[str, Any]:
         "curves": curves,
         "compared": _compared(asked, hits),
     }
+
+
+def guessing(labels: Int[np.ndarray, " image"]) -> float:
+    """Accuracy of guessing, or of always naming the largest class where that is more."""
+    _, counts = np.unique(labels, return_counts=True)
+    return float(max(1 / len(counts), counts.max() / counts.sum()))
 
 
 Hits = Mapping[str, Bool[np.ndarray, " _"]]
@@ -231,12 +249,12 @@ def _read(
     return row, {"knn": main.predicted == parts[3], "probe": probe.predicted == parts[3]}
 
 
-def _of_last(own: Hits, last: Hits, seed: int) -> dict[str, Any]:
-    """What share of the last layer's accuracy a layer reaches, paired over images."""
+def _of_last(own: Hits, last: Hits, chance: float, seed: int) -> dict[str, Any]:
+    """What share of the last layer's accuracy beyond chance a layer reaches, paired over images."""
     found: dict[str, Any] = {}
     for what in ("knn", "probe"):
-        if last[what].any():
-            part, whole = (one[what].astype(np.float64) for one in (own, last))
+        if last[what].mean() > chance:
+            part, whole = (one[what].astype(np.float64) - chance for one in (own, last))
             found |= ends(f"{what}_of_last", bootstrap_ratio(part, whole, seed=seed))
     return found
 
@@ -452,7 +470,7 @@ def retrieval(asked: Asked) -> dict[str, Any]:
     for one in asked.specimens:
         features = asked.last(one)
         own = {} if asked.labels is None else {"labels": asked.labels, "query_labels": asked.labels}
-        made = retrieve(features, features, k, **own)
+        made = retrieve(features, features, k, **own, seed=asked.seed)
         precision = {} if made.precision is None else ends("precision", made.precision)
         models.append(
             {"specimen": one.name, "layer": features.layer, "readout": features.readout, "n": len(every)}

@@ -35,8 +35,8 @@ def test_nothing_measured_is_nothing_found():
 
 def test_every_question_is_counted_and_names_its_figure(made_up):
     every = representation_findings(made_up)
-    # Two models' layers, four differences, one number of labels of two, one pair of models, outliers, two of objects.
-    assert len(every) == 2 + 4 + 2 + 1 + 1 + 2
+    # Two models' layers, four differences, one number of labels of two, one pair of models, two of objects.
+    assert len(every) == 2 + 4 + 2 + 1 + 2
     for one in every:
         assert one.evidence in figures and 0 <= one.p_value <= 1
         if one.title:
@@ -50,11 +50,17 @@ def test_the_class_token_stands_for_its_model(made_up):
     ]
 
 
+def test_what_the_answer_is_read_from_stands_for_its_model(made_up):
+    document = deepcopy(made_up)
+    document["reading"]["curves"][0]["is_main"], document["reading"]["curves"][1]["is_main"] = False, True
+    assert [one["readout"] for one in main_curves(document["reading"])] == ["mean_patches", "mean_patches"]
+
+
 def test_a_layer_knows_the_class_only_where_its_share_is_surely_large(made_up):
     found = said(made_up, "layer_reading")
     early = [one for one in found if "already" in one.title]
-    assert [one.title for one in early] == ["Layer 2 of 3 of convnet_cifar10 already knows the class"]
-    assert "for 93.3 % after layer 2 of 3" in early[0].text and early[0].measure.unit == "%"
+    assert [one.title for one in early] == ["Layer 1 of 2 of convnet_cifar10 already knows the class"]
+    assert "name 93.3 % right after layer 1 of 2" in early[0].text and early[0].measure.unit == "%"
     document = deepcopy(made_up)
     row = document["reading"]["curves"][2]["table"][1]
     row["knn_of_last_low"] = 0.89
@@ -78,13 +84,16 @@ def test_differences_are_turned_to_the_one_that_knows_more(made_up):
     text = next(
         one.text for one in said(made_up, "layer_reading") if "The last layer of convnet" in one.title
     )
-    assert "differ by 30.0 points (95 % interval 22.0 points to 38.0 points)" in text
+    assert (
+        "differ by 30.0 points (95 % interval 22.0 points to 38.0 points); 31 other images were known."
+        in text
+    )
 
 
 def test_models_agree_somewhere_else_than_at_their_ends(made_up):
     (found,) = said(made_up, "layer_similarity")
     assert found.title.startswith(
-        "vit_cifar10 and convnet_cifar10 agree most at layer 1 of 5 and layer 1 of 3"
+        "vit_cifar10 and convnet_cifar10 agree most at layer 1 of 5 and the stem (whiten)"
     )
     document = deepcopy(made_up)
     pair = document["similarity"][0]
@@ -96,12 +105,27 @@ def test_models_agree_somewhere_else_than_at_their_ends(made_up):
     assert representation_findings({"similarity": made_up["similarity"][1:]}) == []
 
 
-def test_outliers_need_a_threshold_and_objects_a_gain(made_up):
-    (found,) = said(made_up, "token_norms")
-    assert found.title == "7.1 % of the patches of vit_cifar10 are outliers in norm"
+def test_a_layer_no_better_than_guessing_does_not_know_the_class(made_up):
     document = deepcopy(made_up)
-    document["outliers"][0] |= {"threshold": None, "share": 0.0, "share_low": 0.0, "share_high": 0.0}
-    assert not said(document, "token_norms")
+    document["reading"]["curves"][2]["table"][1]["knn_5_low"] = 0.3
+    assert not [one for one in said(document, "layer_reading") if "already" in one.title]
+
+
+def test_layers_have_their_number_in_the_model_or_their_path(made_up):
+    document = deepcopy(made_up)
+    document["specimens"][1]["numbers"] = [0, 7, 9]
+    assert "Layer 7 of 9 of" in next(t.title for t in said(document, "layer_reading") if "already" in t.title)
+    del document["specimens"][1]["numbers"]
+    assert "Groups.0 of" in next(t.title for t in said(document, "layer_reading") if "already" in t.title)
+
+
+def test_outliers_have_a_figure_and_no_finding(made_up):
+    assert made_up["outliers"] and not [
+        one for one in representation_findings(made_up) if one.evidence == "token_norms"
+    ]
+
+
+def test_objects_need_a_gain(made_up):
     titles = [one.title for one in said(made_up, "patch_objects")]
     assert titles == ["The patches of vit_cifar10 show where the object is without being asked"]
 

@@ -15,7 +15,15 @@ from archaeology.core.errors import UnknownNameError
 from archaeology.core.intervals import Interval
 from archaeology.represent import extract_features, feature_similarity, layer_similarity
 from archaeology.represent.survey import evenly, halves, represent
-from archaeology.represent.survey_parts import PARTS, both_ways, over_draws, part_names
+from archaeology.represent.survey_parts import (
+    PARTS,
+    _of_last,
+    both_ways,
+    guessing,
+    over_draws,
+    part_names,
+    picture_of,
+)
 
 COUNT = 36
 
@@ -59,7 +67,9 @@ def test_a_document_has_every_part_and_its_counts(document):
     assert document["missing"] == {}
     assert set(PARTS) <= set(document) and set(document["seconds"]) == set(PARTS)
     assert (document["n"], document["num_known"], document["num_asked"]) == (COUNT, 18, 18)
-    assert document["specimens"][0]["layers"][-1] == "blocks.1"
+    assert (
+        document["specimens"][0]["layers"][-1] == "blocks.1" and document["specimens"][0]["numbers"][-1] == 2
+    )
     assert document["maps"]["models"][0]["right"] == [row % 3 == 0 for row in range(COUNT)]
     assert document["maps"]["models"][1]["right"] is None
     assert [one["specimen"] for one in document["outliers"]] == ["vit"]
@@ -77,10 +87,30 @@ def test_the_same_call_gives_the_same_document(document, models, images, labels)
 def test_halves_share_no_image_and_halve_every_class():
     labels = np.array([0] * 7 + [1] * 4 + [2])
     known, asked = halves(labels, seed=5)
-    assert sorted([*known, *asked]) == list(range(12))
-    assert np.bincount(labels[known]).tolist() == [4, 2, 1] and np.bincount(labels[asked]).tolist() == [3, 2]
+    assert sorted([*known, *asked]) == list(range(11))  # of the last class there is nothing to ask
+    assert np.bincount(labels[known]).tolist() == [4, 2] and np.bincount(labels[asked]).tolist() == [3, 2]
     assert not np.array_equal(known, halves(labels, seed=6)[0])
     np.testing.assert_array_equal(known, halves(labels, seed=5)[0])
+
+
+def test_few_of_many_images_are_drawn_from_all_classes(models, images, monkeypatch):
+    by_class = np.arange(COUNT) // 12  # sorted, as folders are
+    monkeypatch.setattr("archaeology.represent.survey_parts.PATCH_IMAGES", 9)
+    monkeypatch.setattr("archaeology.represent.survey_parts.MAPPED", 10)
+    boxes = np.full((COUNT, 4), np.nan)
+    boxes[24:] = [0.25, 0.25, 0.75, 0.75]
+    found = represent(models, images, by_class, boxes=boxes, wanted=("maps", "objects", "outliers"))
+    assert sorted(np.bincount(found["maps"]["labels"])) == [3, 3, 4]
+    assert found["maps"]["ids"] == sorted(found["maps"]["ids"], key=int)
+    assert [by_class[int(name)] for name in found["maps"]["ids"]] == found["maps"]["labels"]
+    assert found["outliers"][0]["n"] == found["objects"]["n"] == 9
+    assert [row["n"] for row in found["objects"]["scores"]] == [3, 3]
+    shown = found["objects"]["images"]
+    assert {by_class[int(one["id"])] for one in shown} == {0, 1, 2}
+    assert all((one["box"] is not None) == (int(one["id"]) >= 24) for one in shown)
+    assert [one["image"] for one in shown] == [picture_of(images, int(one["id"])) for one in shown]
+    other = represent(models[:1], images, by_class, wanted=("maps",), seed=1)
+    assert other["maps"]["ids"] != found["maps"]["ids"]
 
 
 def test_neighbours_of_the_document_are_those_of_scikit_learn(document, models, images, labels):
@@ -131,10 +161,26 @@ def test_without_labels_only_what_needs_them_is_missing(models, images):
     assert found["missing"]["reading"] == "the images have no labels"
     assert found["maps"]["labels"] is None and found["retrieval"]["chance"] is None
     assert "precision" not in found["retrieval"]["models"][0]
-    some = represent(models[:1], images, np.where(np.arange(COUNT) < 5, -1, 0), wanted=("reading",))
-    assert some["missing"]["reading"] == "5 of 36 images have no label"
     one = represent(models[:1], images, np.zeros(COUNT, int), wanted=("few_shot",))
     assert one["missing"]["few_shot"].startswith("at least two classes must have two images each")
+
+
+def test_images_without_label_are_left_out_where_the_others_suffice(models, images, labels):
+    partly = np.where(np.arange(COUNT) < 5, -1, labels)
+    found = represent(models[1:], images, partly, wanted=("retrieval", "reading"))
+    assert (found["n"], found["num_unlabelled"], found["missing"]) == (31, 5, {})
+    assert found["num_known"] + found["num_asked"] == 31
+    few = np.where(np.arange(COUNT) < 30, -1, labels)
+    kept = represent(models[1:], images, few, wanted=("reading",))
+    assert (kept["n"], kept["num_unlabelled"]) == (COUNT, 0)
+    assert kept["missing"]["reading"].startswith("at least 4 images must be asked, but only 3 have another")
+
+
+def test_the_answer_is_read_from_the_mean_where_the_layout_says_so(models, images):
+    vit = models[0]
+    mean = replace(vit, name="mean", layout=replace(vit.layout, readout="mean"))
+    found = represent([vit, mean], images, wanted=("retrieval",))
+    assert [one["readout"] for one in found["retrieval"]["models"]] == ["class_token", "mean_patches"]
 
 
 def test_copies_are_left_out(models, images, labels):
@@ -150,9 +196,22 @@ def test_a_model_alone_is_compared_with_itself(models, images):
     assert found["missing"]["outliers"].startswith("none of the models has tokens")
 
 
+def test_chance_is_the_largest_class_where_that_is_more():
+    assert guessing(np.array([0, 0, 0, 1])) == 0.75 and guessing(np.array([0, 1, 2])) == pytest.approx(1 / 3)
+
+
+def test_a_layer_that_only_guesses_has_no_share_of_the_last():
+    last = np.array([True] * 9 + [False])
+    half = np.array([True] * 5 + [False] * 5)
+    own, end = ({what: hit for what in ("knn", "probe")} for hit in (half, last))
+    assert _of_last(own, end, 0.5, 0)["knn_of_last"] == pytest.approx(0.0)  # and not 5 of 9
+    assert _of_last(end, own, 0.5, 0) == {}
+
+
 def test_layers_may_be_named(models, images):
     found = represent(models[:1], images, layers={"vit": ("blocks.1", "blocks.0")}, wanted=("similarity",))
     assert found["similarity"][0]["first_layers"] == ["blocks.1", "blocks.0"]
+    assert found["specimens"][0]["numbers"] == [2, 1]
     with pytest.raises(UnknownNameError, match=r"blocks\.1"):
         represent(models[:1], images, layers={"vit": ("block.2",)})
 

@@ -1,7 +1,8 @@
 """Findings about what layers know: where the class becomes readable, by what token, and how alike the models are.
 
 Differences on the same images have McNemar's p-value, ratios and CKA one read off their intervals; where the most
-extreme of several layers is named, its p-value counts as often as there were layers to choose from.
+extreme of several layers is named, its p-value counts as often as there were layers to choose from. Tokens of high norm
+have a figure but no finding: their threshold is the valley of the same norms, so that no p-value answers for it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from archaeology.core.layer_names import layer_name, layer_numbers
 from archaeology.dig.finding import (
     CAP,
     Finding,
@@ -27,7 +29,7 @@ from archaeology.dig.finding import (
     unanswered,
 )
 
-NEARLY = 0.9  # of the last layer's accuracy: such a layer already knows the class
+NEARLY = 0.9  # of the last layer's accuracy beyond chance: such a layer already knows the class
 READOUTS = {
     "class_token": "the class token",
     "mean_patches": "the mean of the patches",
@@ -40,31 +42,33 @@ def representation_findings(document: Mapping[str, Any]) -> list[Finding]:
     """Every question asked of the document, answered or not."""
     reading = document.get("reading") or {}
     return [
-        *(_early(curve, reading) for curve in main_curves(reading)),
-        *(_compared(row) for row in reading.get("compared") or ()),
+        *(
+            _early(curve, reading, layer_numbers(document, curve["specimen"]))
+            for curve in main_curves(reading)
+        ),
+        *(_compared(row, int(reading["num_known"])) for row in reading.get("compared") or ()),
         *_few_shot(document.get("few_shot") or {}),
         *_similarity(document),
-        *(_outliers(found) for found in document.get("outliers") or ()),
         *(_objects(found) for found in (document.get("objects") or {}).get("scores") or ()),
     ]
 
 
 def main_curves(reading: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """One curve for each model: of the class token where there is one."""
+    """One curve for each model: of what its own answer is read from; where that is not told, of the class token."""
     chosen: dict[str, Mapping[str, Any]] = {}
     for curve in reading.get("curves") or ():
-        if curve["readout"] == "class_token" or curve["specimen"] not in chosen:
+        if curve.get("is_main", curve["readout"] == "class_token") or curve["specimen"] not in chosen:
             chosen[curve["specimen"]] = curve
     return list(chosen.values())
 
 
-def _early(curve: Row, reading: Row) -> Finding:
+def _early(curve: Row, reading: Row, numbers: Mapping[str, int | None]) -> Finding:
     """Does a layer before the last already know nearly as much?"""
     table: Sequence[Row] = curve["table"]
     last, k, n = table[-1], int(reading["main_k"]), int(reading["num_asked"])
-    known = interval(last, f"knn_{k}")
+    known, chance = interval(last, f"knn_{k}"), number(reading["chance"])
     earlier = [row for row in table[:-1] if row.get("knn_of_last") is not None]
-    if not earlier or known["low"] <= number(reading["chance"]):
+    if not earlier or known["low"] <= chance:
         return unanswered("layer_reading", 1.0)
     shares = [interval(row, "knn_of_last") for row in earlier]
     p_values = [
@@ -73,30 +77,31 @@ def _early(curve: Row, reading: Row) -> Finding:
     sure = [
         at
         for at, (share, p) in enumerate(zip(shares, p_values, strict=True))
-        if share["low"] > NEARLY and p < 0.05
+        if share["low"] > NEARLY and p < 0.05 and interval(earlier[at], f"knn_{k}")["low"] > chance
     ]
     if not sure:
         return unanswered("layer_reading", min(p_values))
     first = sure[0]
     share, row = shares[first], interval(earlier[first], f"knn_{k}")
+    place = layer_name(str(earlier[first]["layer"]), numbers)
     text = (
-        f"The {k} nearest neighbours of {n:,} images are of their class for {percent(row['value'])} after layer "
-        f"{first + 1} of {len(table)} ({percent(row['low'])} to {percent(row['high'])}) and for "
-        f"{percent(known['value'])} after the last: {percent(share['value'])} of it (95 % interval "
+        f"The {k} nearest neighbours of {n:,} images name {percent(row['value'])} right after {place} "
+        f"({percent(row['low'])} to {percent(row['high'])}) and {percent(known['value'])} after the last: of what the "
+        f"last knows beyond guessing ({percent(chance)}), {percent(share['value'])} (95 % interval "
         f"{percent(share['low'])} to {percent(share['high'])}), with {reading['num_known']:,} other images known."
     )
-    title = f"Layer {first + 1} of {len(table)} of {short_name(curve['specimen'])} already knows the class"
+    title = f"{place[:1].upper()}{place[1:]} of {short_name(curve['specimen'])} already knows the class"
     return Finding(
         title,
         text,
         "layer_reading",
         min(CAP, distance_from(NEARLY, share)),
         p_values[first],
-        measured("of the last layer's accuracy", share, "%", n),
+        measured("of the last layer's accuracy beyond chance", share, "%", n),
     )
 
 
-def _compared(row: Row) -> Finding:
+def _compared(row: Row, num_known: int) -> Finding:
     """Does one readout, or one model, surely know more in its last layer?"""
     gap, p_value, n = interval(row, "difference"), number(row["p"]), int(row["n"])
     if not side(gap):
@@ -113,7 +118,7 @@ def _compared(row: Row) -> Finding:
         what = f"{readouts[0]} of {names[0]} and {readouts[1]} of {names[1]}"
     text = (
         f"Asked about the same {n:,} images {HOW[row['what']]}, {what} differ by {points(gap['value'])} "
-        f"(95 % interval {points(gap['low'])} to {points(gap['high'])}); as many other images were known."
+        f"(95 % interval {points(gap['low'])} to {points(gap['high'])}); {num_known:,} other images were known."
     )
     measure = measured("more named right", gap, "points", n)
     return Finding(title, text, "layer_reading", distance_from(0.0, gap), p_value, measure)
@@ -174,7 +179,10 @@ def _similarity(document: Row) -> Iterator[Finding]:
     if not top["low"] > end["high"]:  # also where an end is not known
         yield unanswered("layer_similarity", p_value)
         return
-    places = [f"layer {int(place) + 1} of {count}" for place, count in zip(best, value.shape, strict=True)]
+    places = [
+        layer_name(found[f"{key}_layers"][int(place)], layer_numbers(document, found[key]))
+        for key, place in zip(("first", "second"), best, strict=True)
+    ]
     text = (
         f"Over the same {found['n']:,} images, {places[0]} of {names[0]} and {places[1]} of {names[1]} have a CKA of "
         f"{top['value']:.2f} (95 % interval {top['low']:.2f} to {top['high']:.2f}; 1: the same images are alike to "
@@ -190,31 +198,6 @@ def _similarity(document: Row) -> Iterator[Finding]:
         ),
         p_value,
         measured("CKA there", top, "", int(found["n"])),
-    )
-
-
-def _outliers(found: Row) -> Finding:
-    """Are there patches of a norm far beyond the others'?"""
-    share = interval(found, "share")
-    p_value = p_of(share)
-    if found["threshold"] is None or share["low"] <= 0:
-        return unanswered("token_norms", p_value if found["threshold"] is not None else 1.0)
-    text = (
-        f"In the last layer of {short_name(found['specimen'])}, {percent(share['value'])} of {found['num_patches']:,} "
-        f"patches (95 % interval over {found['n']:,} images {percent(share['low'])} to {percent(share['high'])}) have "
-        f"a norm above {found['threshold']:.3g}, where the median is {found['median']:.3g}, with a valley between "
-        "the two groups."
-    )
-    title = (
-        f"{percent(share['value'])} of the patches of {short_name(found['specimen'])} are outliers in norm"
-    )
-    return Finding(
-        title,
-        text,
-        "token_norms",
-        distance_from(0.0, share),
-        p_value,
-        measured("patches of high norm", share, "%", int(found["n"])),
     )
 
 

@@ -107,8 +107,8 @@ def headline(data: FewShots) -> str:
     names = [curve.subject.title for curve in data.curves[:2]]
     if sides == {1} or sides == {-1}:
         first, other = names if 1 in sides else names[::-1]
-        return f"{text}; {first} surely says more than {other} with {_range(data)}."
-    return f"{text}; neither surely says more with every number of labels."
+        return f"{text}; {first} says more than {other} with {_range(data)}."
+    return f"{text}; neither says more beyond its interval with every number of labels."
 
 
 def _range(data: FewShots) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.layer_names import layer_name, layer_numbers
 from archaeology.figures._representation import Layered, layered_part, readout_text
 from archaeology.figures._robustness import Ends, Subject, ends_of, stacked, subjects_of
 from archaeology.figures._robustness_ink import (
@@ -28,7 +29,7 @@ from archaeology.figures.words import fixed, plural
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NEARLY = 0.9  # of the last layer's accuracy
+NEARLY = 0.9  # of the last layer's accuracy beyond chance
 TALL, ABOVE, BELOW = 1.8, 0.42, 0.5
 
 
@@ -41,6 +42,7 @@ class ReadingCurve:
         readout: In words.
         is_main: Whether it is what the model's own answer is read from, more or less: the class token, else the mean.
         layers: Module paths.
+        numbers: Of the model's layers by module path; None where one has none.
         depth: Of each layer, in percent of the way from the first to the last that was read.
         knn: Accuracy of the nearest neighbours in percent, with Wilson's interval.
         probe: Of the linear probe, likewise.
@@ -51,6 +53,7 @@ class ReadingCurve:
     readout: str
     is_main: bool
     layers: tuple[str, ...]
+    numbers: Mapping[str, int | None]
     depth: Float[np.ndarray, " layer"]
     knn: Float[np.ndarray, "end layer"]
     probe: Float[np.ndarray, "end layer"]
@@ -83,14 +86,17 @@ def compute(source: Layered) -> LayerReading | None:
         return None
     subjects = subjects_of(source.representation or {}, [one["specimen"] for one in found["curves"]])
     with_class = {one["specimen"] for one in found["curves"] if one["readout"] == "class_token"}
-    full = {name: _layers(source, name) for name in subjects}
+    full = {name: layer_numbers(source.representation or {}, name) for name in subjects}
     k = int(found["main_k"])
     return LayerReading(
         curves=tuple(
             _curve(
                 one,
                 subjects[one["specimen"]],
-                one["readout"] == ("class_token" if one["specimen"] in with_class else "mean_patches"),
+                one.get(
+                    "is_main",
+                    one["readout"] == ("class_token" if one["specimen"] in with_class else "mean_patches"),
+                ),
                 full[one["specimen"]],
                 [int(each) for each in found["ks"]],
                 k,
@@ -104,16 +110,15 @@ def compute(source: Layered) -> LayerReading | None:
     )
 
 
-def _layers(source: Layered, name: str) -> list[str]:
-    described = (source.representation or {}).get("specimens") or ()
-    return next(
-        ([str(layer) for layer in one.get("layers") or ()] for one in described if one["name"] == name), []
-    )
-
-
 def _curve(
-    found: Mapping[str, Any], subject: Subject, is_main: bool, layers: list[str], ks: list[int], k: int
+    found: Mapping[str, Any],
+    subject: Subject,
+    is_main: bool,
+    numbers: dict[str, int | None],
+    ks: list[int],
+    k: int,
 ) -> ReadingCurve:
+    layers = list(numbers)
     table = found["table"]
     paths = tuple(str(row["layer"]) for row in table)
     places = [layers.index(path) if path in layers else at for at, path in enumerate(paths)]
@@ -127,6 +132,7 @@ def _curve(
         readout=readout_text(found["readout"]),
         is_main=is_main,
         layers=paths,
+        numbers=numbers,
         depth=np.array([100 * at / whole if whole else 100.0 for at in places], dtype=float),
         knn=column(f"knn_{k}"),
         probe=column("probe"),
@@ -146,13 +152,15 @@ def _said(curve: ReadingCurve, data: LayerReading) -> str:
     depth = len(curve.layers)
     name = curve.subject.title
     if last.low <= data.chance:
-        return f"Neighbours in the last layer of {name} are not surely better than chance: {last.text(0)} %."
-    first = int(np.argmax(curve.knn[0] >= NEARLY * curve.knn[0, -1]))
+        return f"Neighbours in the last layer of {name} are not shown to be better than chance: {last.text(0)} %."
+    beyond = curve.knn[0] - data.chance
+    first = int(np.argmax(beyond >= NEARLY * beyond[-1]))
     share = f"neighbours name {fixed(last.value, 0)} % ({last.range(0)}) right"
     if first == depth - 1:
-        return f"{name} knows the class in its last layer only: {share} there."
+        return f"In the last layer of {name} {share}, in none before it nine tenths of that beyond chance."
     there = fixed(float(curve.knn[0, first]), 0)
-    return f"{name} is nearly there after layer {first + 1} of {depth}: {share} in the last, {there} % in that one."
+    place = layer_name(curve.layers[first], curve.numbers)
+    return f"In the last layer of {name} {share}, and {there} % in {place}: nine tenths or more of that beyond chance."
 
 
 def draw(data: LayerReading) -> "Figure":

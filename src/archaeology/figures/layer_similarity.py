@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.layer_names import layer_name, layer_numbers
 from archaeology.figures._representation import Layered, layered_part, readout_text
 from archaeology.figures._robustness import Ends, Subject, shortened, subjects_of
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOTE = "Layers are counted from first to last. Written: CKA times 100. Yellow: the same images are alike to both."
+NOTE = "Layers are counted as blocks, a stem is 0. Written: CKA times 100. Yellow: the same images are alike to both."
 LEFT, TOP, BIG, SMALL = 0.5, 0.62, 2.62, 0.86
 GAP, BETWEEN = 0.5, 0.56
 MOST_WRITTEN, MOST_SMALL, PALE = 12, 3, 0.6
@@ -35,6 +36,8 @@ class Alike:
         second_readout: Likewise.
         first_layers: Module paths.
         second_layers: Module paths.
+        first_numbers: By module path; None where a layer has none.
+        second_numbers: Likewise.
         value: NaN where a layer says the same for all images.
         low: Lower end of the 95 % interval.
         high: Upper end.
@@ -48,6 +51,8 @@ class Alike:
     second_readout: str
     first_layers: tuple[str, ...]
     second_layers: tuple[str, ...]
+    first_numbers: Mapping[str, int | None]
+    second_numbers: Mapping[str, int | None]
     value: Float[np.ndarray, "row column"]
     low: Float[np.ndarray, "row column"]
     high: Float[np.ndarray, "row column"]
@@ -57,6 +62,13 @@ class Alike:
     def at(self, row: int, column: int) -> Ends:
         """One pair."""
         return Ends(*(float(part[row, column]) for part in (self.value, self.low, self.high)))
+
+    def names_at(self, row: int, column: int) -> tuple[str, str]:
+        """The two layers of a pair, in words."""
+        return (
+            layer_name(self.first_layers[row], self.first_numbers),
+            layer_name(self.second_layers[column], self.second_numbers),
+        )
 
     @property
     def is_within(self) -> bool:
@@ -90,10 +102,10 @@ def compute(source: Layered) -> LayerSimilarity | None:
     subjects = subjects_of(
         source.representation or {}, [one[end] for one in found for end in ("first", "second")]
     )
-    return LayerSimilarity(tuple(_alike(one, subjects) for one in found))
+    return LayerSimilarity(tuple(_alike(one, subjects, source.representation or {}) for one in found))
 
 
-def _alike(found: Mapping[str, Any], subjects: Mapping[str, Subject]) -> Alike:
+def _alike(found: Mapping[str, Any], subjects: Mapping[str, Subject], document: Mapping[str, Any]) -> Alike:
     value, low, high = (np.array(found[key], dtype=float) for key in ("cka", "low", "high"))
     known = np.where(np.isfinite(value), value, -1.0)
     row, column = np.unravel_index(int(known.argmax()), known.shape)
@@ -104,6 +116,8 @@ def _alike(found: Mapping[str, Any], subjects: Mapping[str, Subject]) -> Alike:
         second_readout=readout_text(found["second_readout"]),
         first_layers=tuple(found["first_layers"]),
         second_layers=tuple(found["second_layers"]),
+        first_numbers=layer_numbers(document, found["first"]),
+        second_numbers=layer_numbers(document, found["second"]),
         value=value,
         low=low,
         high=high,
@@ -125,12 +139,12 @@ def headline(data: LayerSimilarity) -> str:
         )
     row, column = one.best
     top = one.at(row, column)
-    places = f"layer {row + 1} of {one.first.title} and layer {column + 1} of {one.second.title}"
-    sure = ", surely more than" if top.is_known and last.is_known and top.low > last.high else "; for"
+    names = one.names_at(row, column)
+    places = f"{names[0]} of {one.first.title} and {names[1]} of {one.second.title}"
     if (row, column) == (len(one.value) - 1, one.value.shape[1] - 1):
         return f"They are most alike in their last layers: CKA {top.text(2)} (95 % interval, {images})."
     return (
-        f"They are most alike in {places}: CKA {top.text(2)}{sure} their last layers {last.text(2)} (95 % intervals, "
+        f"They are most alike in {places}: CKA {top.text(2)}; for their last layers {last.text(2)} (95 % intervals, "
         f"{images})."
     )
 
@@ -175,9 +189,12 @@ def _cells(axes: "Axes", one: Alike, *, is_written: bool) -> None:
     axes.imshow(
         one.value, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto", interpolation="none", clip_on=False
     )
-    for set_ticks, many in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
+    for set_ticks, many, layers, numbers in (
+        (axes.set_xticks, columns, one.second_layers, one.second_numbers),
+        (axes.set_yticks, rows, one.first_layers, one.first_numbers),
+    ):
         shown = range(many) if is_written else sorted({0, many - 1})
-        set_ticks(list(shown), [str(at + 1) for at in shown], fontsize=8 if is_written else 7)
+        set_ticks(list(shown), [_tick(layers[at], numbers) for at in shown], fontsize=8 if is_written else 7)
     axes.xaxis.tick_top()
     bare(axes)
     axes.tick_params(top=False, pad=1)
@@ -201,6 +218,11 @@ def _cells(axes: "Axes", one: Alike, *, is_written: bool) -> None:
             )
 
 
+def _tick(path: str, numbers: Mapping[str, int | None]) -> str:
+    number = numbers.get(path)
+    return shortened(path, 6) if number is None else str(number)
+
+
 def table(data: LayerSimilarity) -> DataTable:
     """For each layer of the first of two models the layer of the second that is most like it, and itself."""
     rows = []
@@ -210,11 +232,12 @@ def table(data: LayerSimilarity) -> DataTable:
             if one.is_within and one.first_readout == one.second_readout:
                 known[row] = -1.0
             if known.max() < 0:
-                rows.append((f"{one.title}: {row + 1} ({layer})", NOT_KNOWN, NOT_KNOWN, count(one.n)))
+                rows.append((f"{one.title}: {layer}", NOT_KNOWN, NOT_KNOWN, count(one.n)))
                 continue
             best = int(known.argmax())
-            name = f"{best + 1} ({one.second_layers[best]})"
-            rows.append((f"{one.title}: {row + 1} ({layer})", name, one.at(row, best).text(2), count(one.n)))
+            rows.append(
+                (f"{one.title}: {layer}", one.second_layers[best], one.at(row, best).text(2), count(one.n))
+            )
     return DataTable(("Layer", "Most like (other) layer", "CKA (95 % interval)", "Images"), tuple(rows))
 
 

@@ -127,9 +127,7 @@ def headline(data: PatchObjects) -> str:
         )
     said = []
     for one in data.scores:
-        side = {1: "surely better than", -1: "surely worse than", 0: "not surely different from"}[
-            one.gain.side
-        ]
+        side = {1: "more than", -1: "less than", 0: "not shown to differ from"}[one.gain.side]
         said.append(
             f"{one.method} on {one.subject.title}'s patches overlaps the true box by {one.overlap.text(0)} %, {side} a "
             f"box in the middle ({one.middle.bare(0)} %)"

@@ -119,6 +119,8 @@ def _intro(document: Mapping[str, Any]) -> list[str]:
         )
     if document.get("num_copies"):
         said.append(f"{plural(int(document['num_copies']), 'copy', 'copies')} of other images left out.")
+    if document.get("num_unlabelled"):
+        said.append(f"{plural(int(document['num_unlabelled']), 'image')} without a label left out.")
     used = [
         READOUTS.get(str(curve["readout"]), str(curve["readout"]))
         for curve in (document.get("reading") or {}).get("curves") or ()

@@ -22,18 +22,30 @@ def layer_paths(specimen: Specimen) -> tuple[str, ...]:
     Raises:
         ValueError: If no layer can be told; says to name modules.
     """
+    stem, blocks = _stem_and_blocks(specimen)
+    if not stem and not blocks:
+        raise ValueError(
+            f"{specimen.name} must have blocks that attend or convolve for its layers to be told, but has none; name "
+            "modules with layers=[...]."
+        )
+    return (*stem, *blocks)
+
+
+def numbers_of_layers(specimen: Specimen, layers: tuple[str, ...]) -> tuple[int | None, ...]:
+    """The number of each layer among the model's blocks, from 1 on; 0 in the stem, None where it is neither."""
+    stem, blocks = _stem_and_blocks(specimen)
+    stem, blocks = (stem, blocks) if blocks else ([], stem)
+    number = {path: 0 for path in stem} | {path: at + 1 for at, path in enumerate(blocks)}
+    return tuple(number.get(path) for path in layers)
+
+
+def _stem_and_blocks(specimen: Specimen) -> tuple[list[str], list[str]]:
     model = specimen.model
     asks = {"transformer": attends, "convolutional": _convolves}.get(specimen.kind, _has_weights)
     blocks = _items_of_lists(model, asks)
     stem = [path for path in _outermost(model, _convolves, blocks) if path not in blocks]
     first = _order(model, blocks[0]) if blocks else 0
-    paths = [path for path in stem if not blocks or _order(model, path) < first] + blocks
-    if not paths:
-        raise ValueError(
-            f"{specimen.name} must have blocks that attend or convolve for its layers to be told, but has none; name "
-            "modules with layers=[...]."
-        )
-    return tuple(paths)
+    return [path for path in stem if not blocks or _order(model, path) < first], blocks
 
 
 def checked_layers(specimen: Specimen, layers: tuple[str, ...]) -> tuple[str, ...]:

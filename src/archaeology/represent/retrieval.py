@@ -36,6 +36,7 @@ def retrieve(
     *,
     labels: Int[Tensor, " label"] | Int[np.ndarray, " label"] | None = None,
     query_labels: Int[Tensor, " query"] | Int[np.ndarray, " query"] | None = None,
+    seed: int = 0,
 ) -> Retrieval:
     """The k nearest images of each query by cosine similarity; the query itself and its copies never.
 
@@ -45,6 +46,7 @@ def retrieve(
         k: How many.
         labels: Classes of the gallery, to judge by.
         query_labels: Classes of the queries, likewise.
+        seed: Of the bootstrap.
 
     Raises:
         ValueError: If only one of the two labels is given, or as `nearest_vote`.
@@ -61,5 +63,5 @@ def retrieve(
         hits = (own[found] == truth[:, None]) & known
         answered = known.any(axis=1)
         if answered.any():
-            precision = bootstrap_mean(hits[answered].sum(axis=1) / known[answered].sum(axis=1))
+            precision = bootstrap_mean(hits[answered].sum(axis=1) / known[answered].sum(axis=1), seed=seed)
     return Retrieval(found, similarity, precision, queries.name)

@@ -16,12 +16,13 @@ from torch import Tensor
 from archaeology.core.seeding import numpy_generator
 from archaeology.core.storage import plain_json
 from archaeology.represent.features import Images, image_ids, images_at
-from archaeology.represent.places import checked_layers, layer_paths
+from archaeology.represent.places import checked_layers, layer_paths, numbers_of_layers
 from archaeology.represent.projections import projections
-from archaeology.represent.survey_parts import PARTS, Asked, part_names
+from archaeology.represent.survey_parts import PARTS, Asked, part_names, place_in_class
 from archaeology.specimens.specimen import Specimen
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # raise it whenever the same models and images would give another document
+FEWEST_ASKED = 4  # images: half of the fewest
 FEWEST = 8  # images: unbiased CKA needs 4, and halves of fewer say nothing
 MOST_LAYERS = 12  # of each model, evenly taken: more rows than a reader can tell apart
 MAPS = ("tsne", "pca")
@@ -48,7 +49,8 @@ def represent(
     Args:
         specimens: The models, of different names; the first two are compared.
         images: All models see the same; an image that is there again, pixel for pixel, is left out.
-        labels: Their classes from 0 on, -1 for none; None where they are not known, so that nothing is read off.
+        labels: Their classes from 0 on, -1 for none: such images are left out where the others suffice to read a class
+            off. None where they are not known, so that nothing is read off.
         classes: Names of the classes; numbers where there are none.
         names: Of the images, likewise.
         boxes: Around the object, x_min, y_min, x_max, y_max as shares of width and height, NaN where unknown.
@@ -80,8 +82,12 @@ def represent(
     rows = np.array(sorted({name: row for row, name in reversed(list(enumerate(ids)))}.values()))
     if len(rows) < FEWEST:
         raise ValueError(f"layers are asked about at least {FEWEST} different images, but got {len(rows)}.")
+    num_copies = len(images) - len(rows)
     truth = None if labels is None else np.asarray(labels)[rows].astype(np.int64)
     reason = _why_unlabelled(truth)
+    num_unlabelled = 0 if reason or truth is None else int((truth < 0).sum())
+    if num_unlabelled and truth is not None:
+        rows, truth = rows[truth >= 0], truth[truth >= 0]
     known, asked = (np.arange(0), np.arange(0)) if reason or truth is None else halves(truth, seed)
     subject = Asked(
         specimens=tuple(specimens),
@@ -100,13 +106,19 @@ def represent(
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "specimens": [
-            {"name": one.name, "kind": one.kind, "layers": list(subject.layers[one.name])}
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "layers": list(subject.layers[one.name]),
+                "numbers": list(numbers_of_layers(one, subject.layers[one.name])),
+            }
             for one in specimens
         ],
         "n": len(rows),
         "num_known": len(known),
         "num_asked": len(asked),
-        "num_copies": len(images) - len(rows),
+        "num_copies": num_copies,
+        "num_unlabelled": num_unlabelled,
         "classes": list(subject.classes),
         "seed": seed,
     }
@@ -133,13 +145,15 @@ def represent(
 def halves(
     labels: Int[np.ndarray, " image"], seed: int = 0
 ) -> tuple[Int[np.ndarray, " known"], Int[np.ndarray, " asked"]]:
-    """Rows of images that are known and of those that are asked: of every class one half each, the odd one known."""
+    """Rows of images that are known and of those that are asked: of every class one half each, the odd one known.
+
+    A class of a single image is in neither: nobody could ask about it, and it would only mislead.
+    """
     order = numpy_generator(seed, "halves", len(labels)).permutation(len(labels))
-    place = np.empty(len(labels), np.int64)  # of an image among those of its class, in random order
-    for name in np.unique(labels):
-        own = order[labels[order] == name]
-        place[own] = np.arange(len(own))
-    return np.flatnonzero(place % 2 == 0), np.flatnonzero(place % 2 == 1)
+    place = place_in_class(labels, order)
+    _, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    is_alone = counts[own] == 1
+    return np.flatnonzero((place % 2 == 0) & ~is_alone), np.flatnonzero(place % 2 == 1)
 
 
 def evenly(paths: Sequence[str], most: int = MOST_LAYERS) -> tuple[str, ...]:
@@ -163,11 +177,12 @@ def _why_unlabelled(labels: Int[np.ndarray, " image"] | None) -> str:
     """Why nothing can be read off; empty where it can."""
     if labels is None or (labels < 0).all():
         return "the images have no labels"
-    if (labels < 0).any():
-        return f"{int((labels < 0).sum())} of {len(labels)} images have no label"
-    _, counts = np.unique(labels, return_counts=True)
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
     if (counts > 1).sum() < 2:
         return "at least two classes must have two images each, one to know and one to ask"
+    asked = int((counts // 2).sum())
+    if asked < FEWEST_ASKED:
+        return f"at least {FEWEST_ASKED} images must be asked, but only {asked} have another of their class to know"
     return ""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 from scipy import stats as distributions
@@ -14,6 +15,7 @@ from scipy import stats as distributions
 from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar, paired_bootstrap
 from archaeology.core.many import paired_share
 from archaeology.core.registry import unknown_name
+from archaeology.core.seeding import numpy_generator
 from archaeology.core.shapes import OtherImages
 from archaeology.represent.features import Features, chosen_layers, extract_features
 from archaeology.represent.neighbours import KS, nearest_vote
@@ -33,6 +35,7 @@ MAIN_K = 5  # neighbours whose vote figures and findings show
 SHOTS = (1, 2, 5, 10)
 DRAWS = 10
 BATCHES, SMALLEST_BATCH = 8, 8  # of CKA: few large batches vary less, many make a jackknife
+LARGEST_BATCH = 256  # a batch's similarities of all layers are in memory at once
 PATCH_IMAGES = 64  # whose patches are kept one by one
 SHOWN_OBJECTS, SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 3, 5
 MAPPED = 400  # images on a map
@@ -91,17 +94,31 @@ class Asked:
         return self.kept[key]
 
     def last(self, specimen: Specimen) -> Features:
-        """The last layer as the answer is read from it: the class token, else the mean of patches."""
-        found = self.features(specimen, "class_token") or self.features(specimen)
+        """The last layer as the answer is read from it: the class token, or the mean of patches."""
+        layout = specimen.layout
+        reads_mean = layout is not None and layout.readout == "mean"
+        found = () if reads_mean else self.features(specimen, "class_token")
+        found = found or self.features(specimen)
         return found[-1]
 
     def patches_of(self, specimen: Specimen) -> PatchFeatures:
-        """Every patch of the first images at the last layer."""
+        """Every patch of some images at the last layer."""
         if specimen.name not in self.patches:
+            chosen = self.images[torch.from_numpy(self.drawn(PATCH_IMAGES))]
             self.patches[specimen.name] = patch_features(
-                specimen, self.images[:PATCH_IMAGES], layer=self.layers[specimen.name][-1]
+                specimen, chosen, layer=self.layers[specimen.name][-1]
             )
         return self.patches[specimen.name]
+
+    def drawn(self, most: int) -> Int[np.ndarray, " row"]:
+        """Rows of at most so many images in their order, drawn as evenly from all classes as can be.
+
+        Never the first ones: folders of classes come class by class.
+        """
+        order = numpy_generator(self.seed, "drawn images", len(self.images)).permutation(len(self.images))
+        if self.labels is not None:
+            order = order[np.argsort(place_in_class(self.labels, order)[order], kind="stable")]
+        return np.sort(order[:most])
 
     def halves(self, features: Features) -> tuple[Features, Int[np.ndarray, " _"], Features, np.ndarray]:
         """Known features and classes, asked features and classes."""
@@ -114,11 +131,22 @@ class Asked:
         )
 
 
+def place_in_class(
+    labels: Int[np.ndarray, " image"], order: Int[np.ndarray, " image"]
+) -> Int[np.ndarray, " image"]:
+    """Of every image how many of its class come before it in this order."""
+    place = np.empty(len(labels), np.int64)
+    for name in np.unique(labels):
+        own = order[labels[order] == name]
+        place[own] = np.arange(len(own))
+    return place
+
+
 def similarity(asked: Asked) -> list[dict[str, Any]]:
     """CKA of all layers of the first two models with one another and with themselves, and between readouts."""
     shown = asked.specimens[:2]
     pairs = [(shown[0], shown[-1]), *((one, one) for one in shown if len(shown) > 1)]
-    size = max(SMALLEST_BATCH, -(-len(asked.images) // BATCHES))
+    size = min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-len(asked.images) // BATCHES)))
     found = [(asked.features(one), asked.features(other)) for one, other in pairs]
     for one in shown:
         for readout in ("class_token", "registers"):
@@ -151,6 +179,8 @@ def reading(asked: Asked) -> dict[str, Any]:
     """Neighbours and a linear probe on every layer and readout, and which differences are sure."""
     ks = [k for k in KS if k <= len(asked.known)]
     strengths, folds = _penalties(asked)
+    assert asked.labels is not None
+    chance = guessing(asked.labels[asked.asked])
     curves, hits = [], {}
     for one in asked.specimens:
         for readout in READOUTS:
@@ -159,15 +189,21 @@ def reading(asked: Asked) -> dict[str, Any]:
             ]
             if curve:
                 rows, right = zip(*curve, strict=True)
-                curves.append({"specimen": one.name, "readout": readout, "table": list(rows)})
+                curves.append(
+                    {
+                        "specimen": one.name,
+                        "readout": readout,
+                        "is_main": readout == asked.last(one).readout,
+                        "table": list(rows),
+                    }
+                )
                 hits[one.name, readout] = right
                 for row, own in zip(rows, right, strict=True):
-                    row |= _of_last(own, right[-1], asked.seed)
-    assert asked.labels is not None
+                    row |= _of_last(own, right[-1], chance, asked.seed)
     return {
         "ks": ks,
         "main_k": _main_k(ks),
-        "chance": 1 / len(np.unique(asked.labels[asked.known])),
+        "chance": chance,
         "num_known": len(asked.known),
         "num_asked": len(asked.asked),
         "strengths": list(strengths),
@@ -175,6 +211,12 @@ def reading(asked: Asked) -> dict[str, Any]:
         "curves": curves,
         "compared": _compared(asked, hits),
     }
+
+
+def guessing(labels: Int[np.ndarray, " image"]) -> float:
+    """Accuracy of guessing, or of always naming the largest class where that is more."""
+    _, counts = np.unique(labels, return_counts=True)
+    return float(max(1 / len(counts), counts.max() / counts.sum()))
 
 
 Hits = Mapping[str, Bool[np.ndarray, " _"]]
@@ -207,12 +249,12 @@ def _read(
     return row, {"knn": main.predicted == parts[3], "probe": probe.predicted == parts[3]}
 
 
-def _of_last(own: Hits, last: Hits, seed: int) -> dict[str, Any]:
-    """What share of the last layer's accuracy a layer reaches, paired over images."""
+def _of_last(own: Hits, last: Hits, chance: float, seed: int) -> dict[str, Any]:
+    """What share of the last layer's accuracy beyond chance a layer reaches, paired over images."""
     found: dict[str, Any] = {}
     for what in ("knn", "probe"):
-        if last[what].any():
-            part, whole = (one[what].astype(np.float64) for one in (own, last))
+        if last[what].mean() > chance:
+            part, whole = (one[what].astype(np.float64) - chance for one in (own, last))
             found |= ends(f"{what}_of_last", bootstrap_ratio(part, whole, seed=seed))
     return found
 
@@ -306,7 +348,7 @@ def both_ways(one: Interval, other: Interval) -> Interval:
 
 def maps(asked: Asked) -> dict[str, Any]:
     """The last layer of each model as a map, by every method asked for."""
-    rows = np.arange(min(MAPPED, len(asked.images)))
+    rows = asked.drawn(MAPPED)
     found = []
     for one in asked.specimens:
         features = asked.last(one).rows(rows)
@@ -332,7 +374,7 @@ def maps(asked: Asked) -> dict[str, Any]:
         )
     return {
         "models": found,
-        "ids": list(asked.names[: len(rows)]),
+        "ids": [asked.names[row] for row in rows],
         "labels": None if asked.labels is None else asked.labels[rows].tolist(),
     }
 
@@ -386,8 +428,9 @@ def objects(asked: Asked) -> dict[str, Any]:
             reasons[one.name] = str(error)
     if not per_model:
         raise ValueError("; ".join(reasons.values()))
-    count = min(PATCH_IMAGES, len(asked.images))
-    boxes = None if asked.boxes is None else asked.boxes[:count]
+    rows = asked.drawn(PATCH_IMAGES)
+    count = len(rows)
+    boxes = None if asked.boxes is None else asked.boxes[rows]
     has_box = np.zeros(count, bool) if boxes is None else np.asarray(np.isfinite(boxes).all(axis=1), bool)
     scores = []
     for name, (_, made) in per_model.items() if boxes is not None and has_box.sum() > 1 else ():
@@ -401,7 +444,7 @@ def objects(asked: Asked) -> dict[str, Any]:
         for key in ("found", "overlap", "middle_found", "middle_overlap", "gain"):
             scored |= ends(key, getattr(score, key))
         scores.append(scored)
-    shown = _one_of_each(asked, np.arange(count), SHOWN_OBJECTS)
+    shown = np.searchsorted(rows, _one_of_each(asked, rows, SHOWN_OBJECTS))
     pictures = []
     for row in shown:
         models = []
@@ -414,8 +457,8 @@ def objects(asked: Asked) -> dict[str, Any]:
                 }
             )
         true = boxes[row] if boxes is not None and has_box[row] else None
-        picture = picture_of(asked.images, row)
-        pictures.append({"id": asked.names[row], "image": picture, "box": true, "models": models})
+        picture = picture_of(asked.images, int(rows[row]))
+        pictures.append({"id": asked.names[rows[row]], "image": picture, "box": true, "models": models})
     return {"images": pictures, "scores": scores, "n": count, "missing": reasons}
 
 
@@ -427,7 +470,7 @@ def retrieval(asked: Asked) -> dict[str, Any]:
     for one in asked.specimens:
         features = asked.last(one)
         own = {} if asked.labels is None else {"labels": asked.labels, "query_labels": asked.labels}
-        made = retrieve(features, features, k, **own)
+        made = retrieve(features, features, k, **own, seed=asked.seed)
         precision = {} if made.precision is None else ends("precision", made.precision)
         models.append(
             {"specimen": one.name, "layer": features.layer, "readout": features.readout, "n": len(every)}

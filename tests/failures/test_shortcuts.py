@@ -10,7 +10,13 @@ from archaeology.failures.attributes import attributes_of
 from archaeology.failures.causes import answering
 from archaeology.failures.interventions import changes, pasted, set_attribute, the_other_way
 from archaeology.failures.planted import plant
-from archaeology.failures.shortcuts import area_under_curve, find_mark, find_shortcuts, is_shortcut
+from archaeology.failures.shortcuts import (
+    _p_tells,
+    area_under_curve,
+    find_mark,
+    find_shortcuts,
+    is_shortcut,
+)
 
 
 def found_by(model, images, labels):
@@ -115,6 +121,16 @@ def test_the_area_under_the_curve_is_scikit_learns_and_its_interval_covers():
     assert 0.9 <= held / 200 <= 0.99
     assert area_under_curve(np.arange(10) + 5.0, np.arange(10) - 9.0).low < 1  # ten images are not certain
     assert np.isnan(area_under_curve(np.full(9, 1.0), outside).value)
+
+
+@pytest.mark.parametrize("few", [12, 20, 40])
+def test_few_images_told_apart_by_chance_are_no_proof(few):
+    random = np.random.default_rng(0)
+    apart = 1.19  # standard deviations between the means: an area of 0.8, no more than is allowed
+    p_values = [_p_tells(random.normal(apart, 1, few), random.normal(0, 1, 200)) for _ in range(2000)]
+    assert np.mean(np.array(p_values) < 0.02) <= 0.02
+    assert min(p_values) > 1e-5
+    assert (_p_tells(np.arange(few) + 500.0, np.arange(200.0)) == 1) == (few < 20)
 
 
 @pytest.mark.parametrize("name", list(changes))

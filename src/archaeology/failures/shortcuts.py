@@ -342,17 +342,27 @@ def _area(inside: Some, outside: Some) -> tuple[float, float, int]:
     area = float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
     # Perfect separation of few images is not certain: the error is that of one image on the wrong side by half.
     safe = float(np.clip(area, 0.5 / min(n, m), 1 - 0.5 / min(n, m)))
-    twice, both = safe / (2 - safe), 2 * safe**2 / (1 + safe)
-    variance = safe * (1 - safe) + (n - 1) * (twice - safe**2) + (m - 1) * (both - safe**2)
-    return area, float(np.sqrt(variance / (n * m))), n + m
+    return area, _error_of_area(safe, n, m), n + m
+
+
+def _error_of_area(area: float, n: int, m: int) -> float:
+    """Standard error where this is the true area (`hanley1982meaning`)."""
+    twice, both = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (n - 1) * (twice - area**2) + (m - 1) * (both - area**2)
+    return float(np.sqrt(variance / (n * m)))
 
 
 def _p_tells(inside: Some, outside: Some) -> float:
-    """P-value that the area is no farther from a half than 0.8, or 0.2 on the other side."""
+    """P-value that the area is no farther from a half than 0.8, or 0.2 on the other side.
+
+    The error is that under 0.8: the one under what was seen is next to none where few images happen to be told apart.
+    1 with fewer than 20 images on a side, whose errors are not normal so far out.
+    """
     area, error, _ = _area(inside, outside)
-    if not error > 0:
+    n, m = (int(np.isfinite(side).sum()) for side in (inside, outside))
+    if not error > 0 or min(n, m) < 2 * FEWEST:
         return 1.0
-    return min(1.0, 2 * NormalDist().cdf(-(abs(area - 0.5) - (TELLS - 0.5)) / error))
+    return min(1.0, 2 * NormalDist().cdf(-(abs(area - 0.5) - (TELLS - 0.5)) / _error_of_area(TELLS, n, m)))
 
 
 def find_mark(images: Pictures, labels: Labels, target: int, *, seed: int = 0) -> Mark | None:

@@ -63,6 +63,7 @@ def test_an_attribute_that_breaks_a_model_is_named_where_setting_it_mends():
     found = find_causes(decoded(images, labels), {"model": blind_in_the_dark})
     assert "model fails on images that are dark" in [one.title for one in found.named]
     assert found.named[0].effect.value > 0.5
+    assert "The other way, only " in found.named[0].text  # what is dark cannot be darkened as much
 
 
 def test_a_hard_class_does_not_pass_for_a_cause():

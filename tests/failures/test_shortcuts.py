@@ -8,9 +8,15 @@ from tests.failures.made_up import fond_of_light, fond_of_marks, honest, picture
 
 from archaeology.failures.attributes import attributes_of
 from archaeology.failures.causes import answering
-from archaeology.failures.interventions import changes, pasted, set_attribute
+from archaeology.failures.interventions import changes, pasted, set_attribute, the_other_way
 from archaeology.failures.planted import plant
-from archaeology.failures.shortcuts import area_under_curve, find_mark, find_shortcuts, is_shortcut
+from archaeology.failures.shortcuts import (
+    _p_tells,
+    area_under_curve,
+    find_mark,
+    find_shortcuts,
+    is_shortcut,
+)
 
 
 def found_by(model, images, labels):
@@ -39,6 +45,40 @@ def test_a_bright_class_is_found_in_a_model_that_goes_by_light_and_in_no_other()
 def test_a_model_that_goes_by_light_is_not_blamed_where_light_tells_no_class():
     sure, asked = found_by(fond_of_light, *pictures())
     assert not sure and all(one.intervention is None for one in asked)
+
+
+def test_a_model_that_any_large_change_of_light_moves_is_not_blamed_where_only_black_hides_it():
+    images, labels = pictures(480)
+    images[np.arange(480) % 3 > 0] //= 3  # dark ones cannot be made as much darker as the others brighter
+    made = plant("bright_class", images, labels, target=1)
+
+    def fond_of_the_unusual(unit):
+        light = unit.mean(dim=(1, 2, 3))
+        logits = honest(unit).clone()
+        logits[:, 1] += 200 * ((light > 0.62) | (light < 0.05) & (unit.amax(dim=(1, 2, 3)) < 0.3))
+        return logits
+
+    images = made.images.copy()
+    sure, asked = found_by(fond_of_the_unusual, images, made.labels)
+    found = next(one for one in asked if (one.what, one.target) == ("brightness", 1))
+    assert found.p_association < 1e-6 and found.intervention.num_as_large >= 10
+    assert ("brightness", 1) not in [(one.what, one.target) for one in sure]
+
+
+@pytest.mark.parametrize("name", list(changes))
+def test_the_other_way_goes_as_far_as_it_can_and_says_how_far(name):
+    _, measure, _ = changes.get(name)
+    images = 0.3 + 0.4 * torch.rand(3, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    images = torch.cat([images, torch.zeros(1, 3, 6, 7)])
+    own = measure(images).double().numpy()
+    wanted = own * np.array([1.1, 0.9, 2.1, 1]) + 0.01 * (np.arange(4) == 3)
+    back, reached = the_other_way(name, images, own, wanted)
+    np.testing.assert_allclose(back[:2], 2 * own[:2] - wanted[:2], atol=1e-6)
+    np.testing.assert_allclose(reached[:2], 1, atol=1e-4)
+    assert back[2] >= 0 and (reached[2] < 1 or name != "brightness")
+    assert np.isnan(reached[3]) if name != "brightness" else reached[3] == 0  # black cannot be stretched
+    came = measure(set_attribute(name, images, torch.from_numpy(back).float()))
+    torch.testing.assert_close(came.double(), torch.from_numpy(back), rtol=1e-3, atol=1e-4)
 
 
 def test_a_watermark_is_found_with_its_place_and_only_where_the_model_reads_it():
@@ -81,6 +121,16 @@ def test_the_area_under_the_curve_is_scikit_learns_and_its_interval_covers():
     assert 0.9 <= held / 200 <= 0.99
     assert area_under_curve(np.arange(10) + 5.0, np.arange(10) - 9.0).low < 1  # ten images are not certain
     assert np.isnan(area_under_curve(np.full(9, 1.0), outside).value)
+
+
+@pytest.mark.parametrize("few", [12, 20, 40])
+def test_few_images_told_apart_by_chance_are_no_proof(few):
+    random = np.random.default_rng(0)
+    apart = 1.19  # standard deviations between the means: an area of 0.8, no more than is allowed
+    p_values = [_p_tells(random.normal(apart, 1, few), random.normal(0, 1, 200)) for _ in range(2000)]
+    assert np.mean(np.array(p_values) < 0.02) <= 0.02
+    assert min(p_values) > 1e-5
+    assert (_p_tells(np.arange(few) + 500.0, np.arange(200.0)) == 1) == (few < 20)
 
 
 @pytest.mark.parametrize("name", list(changes))

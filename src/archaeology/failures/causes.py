@@ -26,12 +26,15 @@ from archaeology.core.shapes import Image, Logits
 from archaeology.data.decoded import DecodedImages
 from archaeology.failures.attributes import Values, attributes, measured_attributes
 from archaeology.failures.duplicates import Duplicates, duplicates_across, duplicates_within
-from archaeology.failures.interventions import changes, set_attribute
+from archaeology.failures.interventions import AS_LARGE, changes, set_attribute, the_other_way
 from archaeology.failures.label_errors import LabelErrors, label_errors
 from archaeology.failures.shortcuts import (
+    FEWEST,
     LEAST_MOVED,
     MOST_CHANGED,
+    OTHER_WAY,
     PLACE,
+    Intervention,
     Shortcut,
     askable_classes,
     find_shortcuts,
@@ -338,20 +341,23 @@ def _attribute_cause(
     medians = {one: np.median(values[labels == one]) for one in np.unique(labels)}
     wanted = np.array([medians[one] for one in labels[rows]])
     unit = torch.from_numpy(np.array(images.images[rows])).float() / 255
+    opposite, reached = the_other_way(found.attribute, unit, values[rows], wanted)
     after, back = (
         answer(set_attribute(found.attribute, unit, torch.from_numpy(aim).float())) == labels[rows]
-        for aim in (wanted, np.maximum(0, 2 * values[rows] - wanted))
+        for aim in (wanted, opposite)
     )
     gain = paired_share(after, right[rows])
-    p_value = max(found.p_value, *(_more(after, other) for other in (right[rows], back)))
+    fair = reached >= AS_LARGE
+    alone = _more(after[fair], back[fair]) if fair.sum() >= FEWEST else 0.0
+    p_value = max(found.p_value, alone, *(_more(after, other) for other in (right[rows], back)))
     known = attributes.get(found.attribute)
     is_named = gain.low > 0 and gain.value >= LEAST_MOVED
     words = known.high_words if is_high else known.low_words
     title = f"{short(found.model)} fails on images that are {words}" if is_named else ""
     text = (
         f"Of the fifth of each class that is most so, {_words(_share(right[rows]))} are right; with the {known.title} "
-        f"that is usual in the class {_words(_share(after))}, with as large a change the other way "
-        f"{_words(_share(back))}."
+        f"that is usual in the class {_words(_share(after))}, with a change the other way "
+        f"{_words(_share(back))}. {_how_far(reached)}"
     )
     return replace(
         none,
@@ -388,9 +394,10 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
             f"the ROC curve {area.value:.2f}, {area.low:.2f} to {area.high:.2f})."
         )
         given = f"Given this {kind.title}"
-    others = "; ".join(f"{_words(share, n=False)} with {name}" for name, share in done.controls.items())
+    others = "; ".join(f"{_words(share, n=False)} with {name}" for name, share in _controls(done).items())
+    others += f". {_reached_words(done.reached, done.num_as_large)}" if np.isfinite(done.reached) else "."
     text = (
-        f"{seen} {given}, {_words(done.moved)} of images of other classes are called {target}; {others}. Their "
+        f"{seen} {given}, {_words(done.moved)} of images of other classes are called {target}; {others} Their "
         f"accuracy falls by {100 * done.lost.value:.1f} points ({100 * done.lost.low:.1f} to "
         f"{100 * done.lost.high:.1f})."
     )
@@ -398,6 +405,32 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
     measure = f"more answers {target} than under the controls"
     title = title if is_named else ""
     return replace(cause, title=title, text=text, measure=measure, effect=done.beyond, examples=shown)
+
+
+def _controls(done: Intervention) -> dict[str, Interval]:
+    """The controls, with the one the other way called what it is where it stopped short."""
+    is_short = np.isfinite(done.reached) and done.reached < AS_LARGE
+    return {
+        "a change the other way" if is_short and name == OTHER_WAY else name: share
+        for name, share in done.controls.items()
+    }
+
+
+def _how_far(reached: Float[np.ndarray, " _"]) -> str:
+    known = reached[np.isfinite(reached)]
+    return _reached_words(float(np.median(known)) if len(known) else 0.0, int((reached >= AS_LARGE).sum()))
+
+
+def _reached_words(reached: float, num_as_large: int) -> str:
+    """How large the change the other way was."""
+    if reached >= AS_LARGE:
+        return f"The other way, {100 * reached:.0f} % of the change can be reached (median)."
+    said = f"The other way, only {100 * reached:.0f} % of the change can be reached (median)"
+    if num_as_large >= FEWEST:
+        return (
+            f"{said}; the {num_as_large:,} images on which it is as large were compared by themselves, too."
+        )
+    return f"{said}, so that any other change as large would do the same is not ruled out."
 
 
 def _place_words(found: Shortcut) -> str:

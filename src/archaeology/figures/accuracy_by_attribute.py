@@ -80,16 +80,22 @@ def compute(run: RunDirectory) -> AccuracyByAttribute | None:
 
 
 def headline(data: AccuracyByAttribute) -> str:
-    """With which attributes failing surely goes."""
+    """With which attributes failing goes, after correction for all questions on causes."""
     sure = [row for row in data.rows if row.p < LEVEL]
     if not sure:
-        return f"No attribute surely goes with failing among {plural(data.n, 'image')}."
+        return (
+            f"Of no attribute it could be shown that failing goes with it, among {plural(data.n, 'image')} and after "
+            "correction for all questions on causes."
+        )
     said = [
         f"{row.attribute} with that of the {NAMES[row.role]} (highest less lowest fifth {fixed(row.gap[0], 1)} points, "
         f"{fixed(row.gap[1], 1)} to {fixed(row.gap[2], 1)})"
         for row in sorted(sure, key=lambda row: row.p)
     ]
-    return f"What surely goes with being right: {'; '.join(said)}. That is no proof that it is the cause."
+    return (
+        f"What goes with being right, after correction for all questions on causes: {'; '.join(said)}. That is no "
+        "proof that it is the cause."
+    )
 
 
 def draw(data: AccuracyByAttribute) -> "Figure":

@@ -65,7 +65,7 @@ def compute(run: RunDirectory) -> FailureTypes | None:
     )
 
 
-def _or_nan(value: float | None) -> float:
+def _or_nan(value: float | int | None) -> float:
     return float("nan") if value is None else float(value)
 
 

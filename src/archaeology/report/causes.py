@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from archaeology.core.intervals import wilson
 from archaeology.dig.directory import RunDirectory
+from archaeology.dig.finding import number
 from archaeology.figures.words import count, fixed, p_value, plural, tight
 from archaeology.report.pictures import photo_uri
 
@@ -94,9 +96,13 @@ def _opening(document: Mapping[str, Any]) -> str:
         "images), wrong labels, copies, and attributes that failures gather at"
     )
     if not found:
-        return f"{asked}. None names a cause: what was asked is as if by chance, after correction (Holm)."
+        return (
+            f"{asked}. None could be named after correction for all of these questions (Holm), which does not show "
+            "that there is none."
+        )
     return (
-        f"{asked}. {plural(len(found), 'cause')} can be named after correction (Holm), the strongest first."
+        f"{asked}. {plural(len(found), 'cause')} can be named after correction for all of these questions (Holm), the "
+        "strongest first. Those that do so after correction for all questions of the run are findings, too."
     )
 
 
@@ -104,14 +110,14 @@ def _view(one: Mapping[str, Any], document: Mapping[str, Any]) -> CauseView:
     effect = one["effect"]
     unit = "%" if one["kind"] in ("label errors", "duplicates") else "points"
     value, low, high = (fixed(100 * float(effect[end]), 1) for end in ("value", "low", "high"))
-    number = f"{one['measure']}: {value} {unit} ({low} to {high}, n = {count(int(effect['n']))})"
+    effect_words = f"{one['measure']}: {value} {unit} ({low} to {high}, n = {count(int(effect['n']))})"
     pictures = document.get("pictures") or {}
     shown = [row for row in one["examples"] if str(row) in pictures][:MOST_PICTURES]
     return CauseView(
         title=tight(str(one["title"])),
         kind=KINDS.get(str(one["kind"]), str(one["kind"])),
-        number=tight(number),
-        sure=f"p {p_value(float(one['p_corrected']))} after correction",
+        number=tight(effect_words),
+        sure=f"p {p_value(float(one['p_corrected']))} after correction for the questions on causes",
         text=tight(str(one["text"])),
         pictures=tuple(
             CausePicture(
@@ -131,6 +137,18 @@ def _uri(png: str) -> str:
         return photo_uri(np.ascontiguousarray(np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)))
 
 
+def _ends(share: Mapping[str, Any]) -> str:
+    value, low, high = (fixed(100 * number(share[end]), 1) for end in ("value", "low", "high"))
+    return f"{value} % ({low} to {high})"
+
+
+def _copied(document: Mapping[str, Any]) -> dict[str, float]:
+    copies = document["duplicates"]
+    rows = {pair[1 if copies["within"] else 0] for pair in copies["pairs"]}
+    found = wilson(len(rows), int(document["n"]))
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
 def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
     said = []
     wrong, copies = document["label_errors"], document["duplicates"]
@@ -138,13 +156,14 @@ def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
         said.append(f"Wrong labels were not counted: {wrong['reason']}.")
     elif not any(one["kind"] == "label errors" for one in document["causes"]):
         said.append(
-            f"{plural(len(wrong['suspects']), 'label')} would be suspected by confident learning, but no more than "
-            "mistakes of the models explain; the list is in causes.json."
+            f"{plural(len(wrong['suspects']), 'label')} are suspected by confident learning (listed in causes.json). "
+            "Wrong labels were not shown to be more than mistakes of the models explain: estimate "
+            f"{_ends(wrong['share'])}."
         )
     if len(copies["pairs"]) and not any(one["kind"] == "duplicates" for one in document["causes"]):
         said.append(
-            f"{plural(len(copies['pairs']), 'pair')} of images are the same or nearly, which is less than one in a "
-            "hundred, or not surely more."
+            f"{plural(len(copies['pairs']), 'pair')} of images are the same or nearly. Images with a copy were not "
+            f"shown to be more than one in a hundred: {_ends(_copied(document))}."
         )
     said.append(
         "Not found: marks that come in several places or are half transparent, labels that people confuse, copies that "

@@ -6,7 +6,7 @@ import pytest
 import archaeology as arc
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
-from archaeology.dig.dissecting import case_of, dissection_count
+from archaeology.dig.dissecting import calibrated, case_of, dissection_count
 from archaeology.dig.dissection_findings import dissection_findings
 from archaeology.dig.finding import answered
 from archaeology.dig.labels import ClassMatch
@@ -118,6 +118,19 @@ def test_answers_outside_of_the_data_stay_answers(tiny):
     case = case_of(vit, ClassMatch(np.array([2, 1]), ""), logits, np.array([1, 0]))
     np.testing.assert_array_equal(case.logits, [[1, 3, 2], [1, 0, 5]])
     assert case.right.tolist() == [True, False] and case.truth.tolist() == [1, 2]
+
+
+def test_a_sure_model_without_failures_is_no_finding(tiny):
+    """Right on all of 300 images, each with a probability of 0.998: by chance 0.6 failures are missing."""
+    vit = arc.load(tiny["vit"], device="cpu")
+    labels = np.random.default_rng(0).integers(2, size=300)
+    logits = np.log(0.998 / 0.002) * np.eye(2)[labels] + np.random.default_rng(1).normal(0, 1e-3, (300, 2))
+    case = case_of(vit, ClassMatch(np.arange(2), ""), logits, labels)
+    gap = calibrated(case, 0)["overconfidence"]
+    assert gap["p_value"] == 1.0 and gap["low"] < 0 < gap["high"]
+    named = np.where(np.arange(300) < 60, 1 - labels, labels)
+    wrong = case_of(vit, ClassMatch(np.arange(2), ""), np.log(0.998 / 0.002) * np.eye(2)[named], labels)
+    assert calibrated(wrong, 0)["overconfidence"]["p_value"] < 1e-10
 
 
 def slice_of(**changes):

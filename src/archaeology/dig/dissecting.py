@@ -14,12 +14,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-from archaeology.core.intervals import bootstrap_mean
+from archaeology.core.intervals import Interval
 from archaeology.core.seeding import numpy_generator
 from archaeology.core.storage import plain_json, sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
-from archaeology.dig.finding import p_of
 from archaeology.dig.judging import Judged
 from archaeology.dig.labels import ClassMatch
 from archaeology.dig.maps import Named, shown_method
@@ -32,6 +31,7 @@ from archaeology.evaluate.calibration import (
     debiased_error,
     expected_error,
     fit_temperature,
+    p_if_calibrated,
 )
 from archaeology.evaluate.patches import patch_values
 from archaeology.evaluate.trial import trial_of
@@ -201,8 +201,13 @@ def calibrated(case: Case, seed: int) -> dict[str, Any]:
         return {"missing": "calibration needs two classes or more, but there is one"}
     found = calibration(case.every, case.truth, seed=seed)
     sure = special.softmax(case.every, axis=1).max(axis=1)
-    gap = asdict(bootstrap_mean(sure - case.right, seed=seed))
-    gap["p_value"] = p_of(gap)
+    right = case.every.argmax(axis=1) == case.truth
+    # Errors are of accuracy: a bootstrap of the difference has next to no width where failures are few.
+    of_right, mean = found.accuracy, float(sure.mean())
+    gap = asdict(
+        Interval(mean - of_right.value, mean - of_right.high, mean - of_right.low, found.n, "wilson")
+    )
+    gap["p_value"] = p_if_calibrated(sure, right)
     return {**_described(found), "overconfidence": gap, "temperature": _cooled(case, seed)}
 
 

@@ -125,7 +125,7 @@ def calibration(
     logs = special.log_softmax(rows, axis=1)
     probabilities = np.exp(logs)
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    hot = np.eye(rows.shape[1])[truth]
+    named = probabilities[np.arange(len(truth)), truth]
     ece = expected_error(sure, right, binning, num_bins)
     chance = _by_chance(sure, binning, num_bins, seed, level)
     return Calibration(
@@ -136,7 +136,7 @@ def calibration(
         chance=chance,
         confidence=float(sure.mean()),
         accuracy=wilson(int(right.sum()), len(right), level),
-        brier=bootstrap_mean(((probabilities - hot) ** 2).sum(axis=1), seed=seed, level=level),
+        brier=bootstrap_mean((probabilities**2).sum(axis=1) - 2 * named + 1, seed=seed, level=level),
         nll=bootstrap_mean(-logs[np.arange(len(truth)), truth], seed=seed, level=level),
         n=len(rows),
     )

@@ -1,15 +1,17 @@
 """A dig takes failures apart: what it writes, that it is found again, that it is left out, and what is said of it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import archaeology as arc
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
-from archaeology.dig.dissecting import case_of, dissection_count
+from archaeology.dig.dissecting import Work, calibrated, case_of, dissection_count
 from archaeology.dig.dissection_findings import dissection_findings
 from archaeology.dig.finding import answered
-from archaeology.dig.labels import ClassMatch
+from archaeology.dig.labels import ClassMatch, why_no_errors
 from archaeology.failures.taxonomy import kinds
 
 QUICK = {"images": 50, "layer_images": 2, "pair_images": 3, "judge_images": 0, "pruning_images": 0}
@@ -120,6 +122,29 @@ def test_answers_outside_of_the_data_stay_answers(tiny):
     assert case.right.tolist() == [True, False] and case.truth.tolist() == [1, 2]
 
 
+def test_a_sure_model_without_failures_is_no_finding(tiny):
+    """Right on all of 300 images, each with a probability of 0.998: by chance 0.6 failures are missing."""
+    vit = arc.load(tiny["vit"], device="cpu")
+    labels = np.random.default_rng(0).integers(2, size=300)
+    logits = np.log(0.998 / 0.002) * np.eye(2)[labels] + np.random.default_rng(1).normal(0, 1e-3, (300, 2))
+    case = case_of(vit, ClassMatch(np.arange(2), ""), logits, labels)
+    gap = calibrated(case, 0)["overconfidence"]
+    assert gap["p_value"] == 1.0 and gap["low"] < 0 < gap["high"]
+    named = np.where(np.arange(300) < 60, 1 - labels, labels)
+    wrong = case_of(vit, ClassMatch(np.arange(2), ""), np.log(0.998 / 0.002) * np.eye(2)[named], labels)
+    assert calibrated(wrong, 0)["overconfidence"]["p_value"] < 1e-10
+
+
+class Two:
+    """Two images."""
+
+    def __init__(self, decoded):
+        self.decoded = decoded
+
+    def __len__(self):
+        return 2
+
+
 def slice_of(**changes):
     gap = {"value": -0.4, "low": -0.6, "high": -0.2, "n": 100}
     share = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 20}
@@ -159,4 +184,41 @@ def test_mending_must_beat_both_controls():
 
 def test_nothing_asked_of_an_empty_document():
     assert dissection_findings({}) == []
-    assert dissection_findings(document(slices={"vit": {"slices": []}}, attention=None)) == []
+
+
+def test_what_the_data_cannot_answer_counts_in_the_correction():
+    """Whether a question has an answer follows from the data, so it must not make the others easier."""
+    asked = dissection_findings(
+        document(
+            slices={"vit": {"slices": []}},
+            attention={"gaps": [], "missing": {"object_mass": "none known"}},
+            mending={"cnn": {"wrong": None}},
+            calibration={"vit": {"missing": "one class"}},
+        )
+    )
+    assert [(one.title, one.p_value) for one in asked] == [("", 1.0)] * 4
+
+
+def test_probabilities_are_among_all_classes_of_the_model(tiny):
+    vit = arc.load(tiny["vit"], device="cpu")
+    logits = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    case = case_of(vit, ClassMatch(np.array([4, 1]), ""), logits, np.array([0, 1, 0]))
+    every = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(case.probabilities[:, :2], every[:, [4, 1]], rtol=1e-5)
+    np.testing.assert_allclose(case.probabilities.max(axis=1), every.max(axis=1), rtol=1e-5)
+    assert case.every.dtype == np.float32
+
+
+def test_a_box_stands_in_where_there_is_no_mask():
+    masks, boxes = np.zeros((2, 8, 8), bool), np.array([[0, 0, 8, 8], [0, 0, 4, 8]], np.float32)
+    masks[0, :4, :4] = True
+    decoded = SimpleNamespace(images=np.zeros((2, 3, 8, 8), np.uint8), masks=masks, boxes=boxes)
+    work = SimpleNamespace(images=Two(decoded), _grid=lambda: (2, 2))
+    np.testing.assert_array_equal(Work._inside(work), [[1, 0, 0, 0], [1, 0, 1, 0]])
+
+
+@pytest.mark.parametrize(("labels", "said"), [([0, -1, 1], "1 of 3 images have none"), ([0, 1, 1], "")])
+def test_partly_labelled_data_is_told_so(labels, said):
+    match = {"a": ClassMatch(np.arange(2), "classes matched by name")}
+    found = why_no_errors(match, np.array(labels))
+    assert said in found and bool(found) == bool(said) and "matched" not in found

@@ -1,8 +1,10 @@
 """Calibration is what loops and scikit-learn say, and what is debiased is nearer to the truth."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 from sklearn.metrics import log_loss
 
 from archaeology.core.errors import UnknownNameError
@@ -11,6 +13,7 @@ from archaeology.evaluate.calibration import (
     debiased_error,
     expected_error,
     fit_temperature,
+    p_if_calibrated,
 )
 
 
@@ -130,3 +133,17 @@ def test_intervals_of_the_debiased_error_hold_the_truth(heat, monkeypatch):
         found = calibration(*made_up(n=500, heat=heat, seed=seed), seed=seed).debiased
         held += found.low <= truth <= found.high
     assert held >= 35
+
+
+def test_p_of_calibration_is_the_exact_count():
+    """Against a count of all 2^9 outcomes; and with equal coins, the binomial's."""
+    sure = np.random.default_rng(0).uniform(0.3, 0.99, 9)
+    right = np.arange(9) < 4
+    weight = {
+        outcome: np.prod(np.where(outcome, sure, 1 - sure)) for outcome in product([False, True], repeat=9)
+    }
+    low = sum(value for outcome, value in weight.items() if sum(outcome) <= 4)
+    high = sum(value for outcome, value in weight.items() if sum(outcome) >= 4)
+    assert p_if_calibrated(sure, right) == pytest.approx(min(1.0, 2 * min(low, high)))
+    many = p_if_calibrated(np.full(700, 0.9), np.arange(700) < 590)
+    assert many == pytest.approx(2 * stats.binom.cdf(590, 700, 0.9), rel=1e-6)

@@ -156,3 +156,13 @@ def test_bad_input_is_refused(vit, images):
         attention_look(vit, images, torch.zeros(5, 3))
     with pytest.raises(ValueError, match="of the same images"):
         class_gap(np.zeros(4), np.zeros(3, bool), np.zeros(4, int))
+
+
+def test_permutations_of_many_images_are_fewer(monkeypatch):
+    """Their cost is images times permutations: what is dealt is capped, down to 1,999 permutations."""
+    from archaeology.failures import attention
+
+    monkeypatch.setattr(attention, "MOST_DEALT", 1)
+    right, labels = np.arange(60) % 2 == 0, np.zeros(60, int)
+    found = attention.class_gap(np.where(right, 0.0, 9.0), right, labels)
+    assert found.p_value == 1 / 2000

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.mixture import GaussianMixture
 
-from archaeology.core.intervals import wilson
+from archaeology.core.intervals import newcombe, wilson
 from archaeology.failures.slices import (
     FLOOR,
     SMOOTHING,
@@ -14,7 +14,7 @@ from archaeology.failures.slices import (
     halves,
     log_gaussian,
     maximized,
-    share_gap,
+    within_labels,
 )
 
 
@@ -31,7 +31,7 @@ def world(n=400, *, planted, seed=0, dims=12):
     labels = random.integers(5, size=n)
     features = random.normal(size=(n, dims)) + 2.0 * np.eye(5, dims)[labels]
     inside = np.zeros(n, bool)
-    inside[:: n // 50] = True
+    inside[::8] = True
     wrong = random.random(n) < 0.15
     if planted:
         features[inside, -1] += 9.0
@@ -87,7 +87,7 @@ def test_the_likelihood_never_falls():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_planted_slice_is_found_and_described(seed):
-    features, labels, probabilities, inside, _ = world(planted=True, seed=seed)
+    features, labels, probabilities, inside, _ = world(800, planted=True, seed=seed)
     brightness = np.where(inside, 0.9, 0.4) + 0.05 * np.random.default_rng(seed).normal(size=len(labels))
     found = find_slices(features, labels, probabilities, attributes={"brightness": brightness}, seed=seed)
     worst = found.slices[0]
@@ -115,10 +115,34 @@ def test_halves_share_the_failures_and_no_image():
 
 def test_gap_of_shares_is_newcombes():
     """His example: 56/70 less 48/80 is 0.2 (0.0524 to 0.3339)."""
-    found = share_gap(56, 70, 48, 80)
+    found = newcombe(56, 70, 48, 80)
     assert found.value == pytest.approx(0.2)
     assert (found.low, found.high) == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
     assert wilson(56, 70).value - wilson(48, 80).value == pytest.approx(found.value)
+
+
+def test_a_hard_class_is_no_slice():
+    """One class is missed half of the time, wherever its images lie; every slice of it is like its class."""
+    random = np.random.default_rng(0)
+    labels = random.integers(4, size=600)
+    features = random.normal(size=(600, 6)) + 12.0 * np.eye(4, 6)[labels]
+    wrong = random.random(600) < np.where(labels == 2, 0.5, 0.05)
+    assert not find_slices(features, labels, answers(labels, wrong, 4)).claimed
+
+
+def test_test_within_classes_is_fishers_where_there_is_one_and_a_loops_where_there_are_two():
+    right, inside = np.arange(40) % 3 > 0, np.arange(40) < 15
+    table = [[(right & part).sum(), (~right & part).sum()] for part in (inside, ~inside)]
+    wanted = stats.fisher_exact(table, alternative="less").pvalue
+    assert within_labels(right, inside, np.zeros(40, int)) == pytest.approx(wanted)
+    labels = np.arange(40) % 2
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(4000):
+        dealt = inside.copy()
+        for one in (0, 1):
+            dealt[labels == one] = random.permutation(inside[labels == one])
+        hits += (right & dealt).sum() <= (right & inside).sum()
+    assert within_labels(right, inside, labels) == pytest.approx(hits / 4000, abs=0.03)
 
 
 def test_where_there_is_nothing_to_say_it_says_so():

@@ -68,6 +68,12 @@ def test_poor_pictures_are_beyond_those_named_right():
     assert not any(holds("poor_picture", evidence(rows, brightness=np.full(103, 0.5))))
 
 
+def test_few_images_named_right_have_no_tail():
+    rows = [probability(0, 0.9)] * 49 + [probability(1, 0.9)] * 3
+    found = sort_failures(evidence(rows, brightness=[*np.linspace(0.3, 0.7, 49), 0.1, 0.9, 0.5]))
+    assert "poor_picture" in found.missing
+
+
 def test_sure_and_shared():
     right, wrong = probability(0, 0.9), probability(1, 0.9)
     known = evidence([wrong, probability(1, 0.89), right], [right, wrong, wrong])

@@ -1,7 +1,7 @@
 """How sure a number is: intervals for a share, a mean and a paired difference, and the test for two models.
 
 Sources: `wilson1927probable` for shares, `efron1979bootstrap` for the percentile bootstrap,
-`mcnemar1947note` in its exact binomial form.
+`newcombe1998interval` for two shares of different images, `mcnemar1947note` in its exact binomial form.
 """
 
 from dataclasses import dataclass
@@ -63,6 +63,19 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else float(centre - half)
     high = 1.0 if successes == n else float(centre + half)
     return Interval(share, low, high, n, "wilson", level)
+
+
+def newcombe(hits: int, n: int, other_hits: int, other_n: int, level: float = 0.95) -> Interval:
+    """The difference of two shares of different images, first less second (from Wilson's ends, his method 10).
+
+    Raises:
+        ValueError: If a count or the level is impossible.
+    """
+    one, other = wilson(hits, n, level), wilson(other_hits, other_n, level)
+    value = one.value - other.value
+    low = value - float(np.hypot(one.value - one.low, other.high - other.value))
+    high = value + float(np.hypot(one.high - one.value, other.value - other.low))
+    return Interval(value, low, high, n + other_n, "newcombe", level)
 
 
 def resampled_means(

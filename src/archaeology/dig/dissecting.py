@@ -14,14 +14,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-from archaeology.core.intervals import bootstrap_mean
+from archaeology.core.intervals import Interval
 from archaeology.core.seeding import numpy_generator
 from archaeology.core.storage import plain_json, sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
-from archaeology.dig.finding import p_of
 from archaeology.dig.judging import Judged
-from archaeology.dig.labels import ClassMatch
+from archaeology.dig.labels import ClassMatch, why_no_errors
 from archaeology.dig.maps import Named, shown_method
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.dig.shown_methods import CHEAP
@@ -32,6 +31,7 @@ from archaeology.evaluate.calibration import (
     debiased_error,
     expected_error,
     fit_temperature,
+    p_if_calibrated,
 )
 from archaeology.evaluate.patches import patch_values
 from archaeology.evaluate.trial import trial_of
@@ -43,8 +43,8 @@ from archaeology.failures.attention import (
     mass_over_even,
     specimens_of,
 )
+from archaeology.failures.attributes import attributes_of
 from archaeology.failures.mending import Mending, disputed_region, hide_region, outside_region
-from archaeology.failures.picture import picture_columns
 from archaeology.failures.slices import SliceSurvey, find_slices
 from archaeology.failures.taxonomy import Evidence, kinds, sort_failures
 from archaeology.represent.features import extract_features
@@ -104,8 +104,8 @@ class Case:
 
     @property
     def probabilities(self) -> Float[np.ndarray, "image class"]:
-        """Of the classes of the data; what is left over is the last column, where there are other classes."""
-        return special.softmax(self.logits, axis=1)
+        """Of the columns of `logits`, among all classes of the model: rows sum to less than one where it has more."""
+        return np.exp(self.logits - special.logsumexp(self.every, axis=1, keepdims=True))
 
     @property
     def right(self) -> Bool[np.ndarray, " image"]:
@@ -134,15 +134,11 @@ def dissect(
     """Everything about the failures of both models, with what was finished before found again."""
     if config.dissect_images == 0:
         return Dissected(None, {}, "dissect_images was 0")
-    for role, match in matches.items():
-        if match.logit is None or (images.decoded.labels < 0).any():
-            return Dissected(
-                None, {}, f"there are no labels to be wrong about: for {specimens[role].name}, {match.reason}"
-            )
-        if len(set(match.logit.tolist())) < len(match.logit):
-            return Dissected(
-                None, {}, f"two classes of the data are one for {specimens[role].name}; rename one"
-            )
+    reason = why_no_errors(
+        {specimens[role].name: one for role, one in matches.items()}, images.decoded.labels
+    )
+    if reason:
+        return Dissected(None, {}, reason)
     labels = np.asarray(images.decoded.labels).astype(np.int64)
     cases = {
         role: case_of(one, matches[role], answers[role].logits, labels) for role, one in specimens.items()
@@ -186,13 +182,13 @@ def case_of(
 ) -> Case:
     """A model's answers brought to the classes of the data."""
     assert match.logit is not None
-    own = logits[:, match.logit].astype(np.float64)
-    others = np.delete(logits, match.logit, axis=1).astype(np.float64)
+    own = logits[:, match.logit]
+    others = np.delete(logits, match.logit, axis=1)
     if others.shape[
         1
     ]:  # a class that the data does not know is an answer, too; the largest keeps what is named
         own = np.concatenate([own, others.max(axis=1, keepdims=True)], axis=1)
-    return Case(specimen, labels, match.logit[labels], own, logits.astype(np.float64))
+    return Case(specimen, labels, match.logit[labels], own, logits)
 
 
 def calibrated(case: Case, seed: int) -> dict[str, Any]:
@@ -201,8 +197,13 @@ def calibrated(case: Case, seed: int) -> dict[str, Any]:
         return {"missing": "calibration needs two classes or more, but there is one"}
     found = calibration(case.every, case.truth, seed=seed)
     sure = special.softmax(case.every, axis=1).max(axis=1)
-    gap = asdict(bootstrap_mean(sure - case.right, seed=seed))
-    gap["p_value"] = p_of(gap)
+    right = case.every.argmax(axis=1) == case.truth
+    # Errors are of accuracy: a bootstrap of the difference has next to no width where failures are few.
+    of_right, mean = found.accuracy, float(sure.mean())
+    gap = asdict(
+        Interval(mean - of_right.value, mean - of_right.high, mean - of_right.low, found.n, "wilson")
+    )
+    gap["p_value"] = p_if_calibrated(sure, right)
     return {**_described(found), "overconfidence": gap, "temperature": _cooled(case, seed)}
 
 
@@ -263,7 +264,8 @@ class Work:
     def all(self) -> tuple[dict[str, Any], Named]:
         """The document of all parts, rows counted within the images taken apart; and pixels and maps of those named."""
         labels = self.cases["vit"].labels
-        columns = picture_columns(np.asarray(self.images.decoded.images))
+        decoded = self.images.decoded
+        columns = attributes_of(np.asarray(decoded.images), boxes=decoded.boxes, masks=decoded.masks)
         maps = {role: self._map(role) for role in ROLES}
         look = self._look()
         document: dict[str, Any] = {
@@ -337,15 +339,15 @@ class Work:
     def _inside(self) -> Float[np.ndarray, "image patch"]:
         """Share of each patch that the object covers, NaN for images where it is not known."""
         decoded, grid, size = self.images.decoded, self._grid(), self.images.decoded.images.shape[-2:]
+        found = np.full((len(self.images), grid[0] * grid[1]), np.nan)
         if decoded.masks is not None:
-            parts = [
-                inside_masks(torch.from_numpy(np.array(decoded.masks[at : at + CHUNK])), tuple(size), grid)
-                for at in range(0, len(self.images), CHUNK)
-            ]
-            return torch.cat(parts).numpy()
-        if decoded.boxes is not None:
-            return inside_boxes(torch.from_numpy(np.array(decoded.boxes)), tuple(size), grid).numpy()
-        return np.full((len(self.images), grid[0] * grid[1]), np.nan)
+            for at in range(0, len(self.images), CHUNK):
+                some = torch.from_numpy(np.array(decoded.masks[at : at + CHUNK]))
+                found[at : at + CHUNK] = inside_masks(some, tuple(size), grid).numpy()
+        if decoded.boxes is not None:  # for images without a mask
+            boxed = inside_boxes(torch.from_numpy(np.array(decoded.boxes)), tuple(size), grid).numpy()
+            found = np.where(np.isnan(found), boxed, found)
+        return found
 
     def _look(self) -> AttentionLook | None:
         vit = self.cases["vit"].specimen

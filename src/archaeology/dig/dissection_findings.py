@@ -52,21 +52,24 @@ GAPS = {  # name: title where failures have more, where less, what it is, unit
 
 
 def dissection_findings(document: Mapping[str, Any]) -> list[Finding]:
-    """All that was asked of failures, answered or not."""
+    """All that was asked of failures, answered or not; what too few images could answer counts with a p-value of 1."""
     names = document.get("roles") or {}
     classes = document.get("classes_named") or []
     found = [
         _overconfidence(names[role], one)
-        for role, one in (document.get("calibration") or {}).items()
         if "overconfidence" in one
+        else unanswered(FIGURES["calibration"], 1.0)
+        for role, one in (document.get("calibration") or {}).items()
     ]
     for role, one in (document.get("slices") or {}).items():
-        if one["slices"]:
-            found.append(_slice(names[role], one["slices"][0], classes))
-    found += [_gap(names["vit"], one) for one in (document.get("attention") or {}).get("gaps", ())]
+        worst = _slice(names[role], one["slices"][0], classes) if one["slices"] else None
+        found.append(worst or unanswered(FIGURES["slices"], 1.0))
+    attention = document.get("attention") or {}
+    found += [_gap(names["vit"], one) for one in attention.get("gaps", ())]
+    found += [unanswered(FIGURES["attention"], 1.0) for _ in attention.get("missing", ())]
     for role, one in (document.get("mending") or {}).items():
-        if one["wrong"]:
-            found.append(_mended(names[role], one["wrong"], one))
+        mended = _mended(names[role], one["wrong"], one) if one["wrong"] else None
+        found.append(mended or unanswered(FIGURES["mending"], 1.0))
     return found
 
 
@@ -113,7 +116,8 @@ def _slice(name: str, worst: Row, classes: list[str]) -> Finding:
         f"{classes[worst['label']]}{f'; {like}' if like else ''}) it is right on "
         f"{percent(worst['accuracy']['value'])}, on the other {int(gap['n']) - int(worst['n']):,} on "
         f"{percent(worst['rest']['value'])}: {points(lead['value'])} less often (95 % interval {points(lead['low'])} "
-        f"to {points(lead['high'])}). The slice was found on other images."
+        f"to {points(lead['high'])}). The slice was found on other images, and its "
+        "p-value compares within classes."
     )
     measure = measured("behind the rest", lead, "points", int(gap["n"]))
     title = f"{short_name(name)} fails on a slice: mostly {classes[worst['label']]}"

@@ -1,7 +1,7 @@
 """Do the names in the data and the names in the model mean the same? Only then can an answer be right or wrong."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,24 @@ class ClassMatch:
 def plain_name(name: str) -> str:
     """A class name without case, underscores and all but the first of several synonyms."""
     return re.sub(r"[\s_\-]+", " ", name.split(",")[0]).strip().lower()
+
+
+def why_no_errors(matches: Mapping[str, ClassMatch], labels: Int[np.ndarray, " image"]) -> str:
+    """Why answers of these models cannot be wrong on these images; "" where they can.
+
+    Args:
+        matches: By the name of the model.
+        labels: Classes of the data; -1 where an image has none.
+    """
+    for name, match in matches.items():
+        if match.logit is None:
+            return f"there are no labels to be wrong about: for {name}, {match.reason}"
+        if len(set(match.logit.tolist())) < len(match.logit):
+            return f"two classes of the data are one for {name}; rename one"
+    without = int((labels < 0).sum())
+    if without:
+        return f"there are no labels to be wrong about: {without} of {len(labels)} images have none"
+    return ""
 
 
 def match_classes(data: Sequence[str], model: Sequence[str]) -> ClassMatch:

@@ -15,7 +15,7 @@ import torch
 from archaeology.core.storage import json_text, sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
-from archaeology.dig.labels import ClassMatch
+from archaeology.dig.labels import ClassMatch, why_no_errors
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.dig.survey import Images
 from archaeology.robustness.survey import Depth, Keep, NotApplicableError, survey_robustness
@@ -69,13 +69,11 @@ def survey_both(
     config: DigConfig,
 ) -> Broken:
     """The survey of both models on some of the images, with what was finished before found again."""
-    for role, match in matches.items():
-        if match.logit is None or (images.decoded.labels < 0).any():
-            return Broken(
-                None, f"there are no labels to be wrong about: for {specimens[role].name}, {match.reason}"
-            )
-        if len(set(match.logit.tolist())) < len(match.logit):
-            return Broken(None, f"two classes of the data are one for {specimens[role].name}; rename one")
+    reason = why_no_errors(
+        {specimens[role].name: one for role, one in matches.items()}, images.decoded.labels
+    )
+    if reason:
+        return Broken(None, reason)
     count = robustness_count(config, specimens, available=len(images))
     if count < 2:
         return Broken(None, _why_not(config, len(images)))

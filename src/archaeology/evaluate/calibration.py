@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import optimize, special
+from scipy import optimize, signal, special
 from scipy import stats as distributions
 from torch import Tensor
 
@@ -125,7 +125,7 @@ def calibration(
     logs = special.log_softmax(rows, axis=1)
     probabilities = np.exp(logs)
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    hot = np.eye(rows.shape[1])[truth]
+    named = probabilities[np.arange(len(truth)), truth]
     ece = expected_error(sure, right, binning, num_bins)
     chance = _by_chance(sure, binning, num_bins, seed, level)
     return Calibration(
@@ -136,7 +136,7 @@ def calibration(
         chance=chance,
         confidence=float(sure.mean()),
         accuracy=wilson(int(right.sum()), len(right), level),
-        brier=bootstrap_mean(((probabilities - hot) ** 2).sum(axis=1), seed=seed, level=level),
+        brier=bootstrap_mean((probabilities**2).sum(axis=1) - 2 * named + 1, seed=seed, level=level),
         nll=bootstrap_mean(-logs[np.arange(len(truth)), truth], seed=seed, level=level),
         n=len(rows),
     )
@@ -317,6 +317,20 @@ def _with_interval(
     is_chance = plain <= chance.high
     ends = 0.0 if is_chance else max(0.0, float(least)), max(value, float(most))
     return Interval(value, *ends, len(confidence), "bootstrap, widest ends, down to 0 by chance", level)
+
+
+def p_if_calibrated(sure: Float[np.ndarray, " image"], right: Bool[np.ndarray, " image"]) -> float:
+    """Two-sided p-value of "each answer is right with the probability it names": exact, also with hardly a failure.
+
+    The count of right answers of such a model is a sum of unequal coins (Poisson-binomial).
+    """
+    hits = [np.array([1 - one, one]) for one in np.clip(sure, 0.0, 1.0).astype(np.float64)]
+    while len(hits) > 1:  # joined two by two, so that long ones are few
+        pairs = [signal.convolve(one, other) for one, other in zip(hits[::2], hits[1::2], strict=False)]
+        hits = pairs + hits[len(hits) - len(hits) % 2 :]
+    seen = int(right.sum())
+    tails = np.clip([hits[0][: seen + 1].sum(), hits[0][seen:].sum()], 0.0, 1.0)
+    return float(min(1.0, 2 * tails.min()))
 
 
 def _by_chance(

@@ -32,6 +32,7 @@ from archaeology.stats.survey import images_per_pass
 PERMUTATIONS = 19_999
 FEWEST = 5  # failures and successes of classes that have both, below which nothing is compared
 MAX_DRAWS = 4_000_000  # in memory at once
+MOST_DEALT, FEWEST_PERMUTATIONS = 200_000_000, 1_999  # images times permutations: seconds for each quantity
 TOO_LARGE = 0.5  # an object that covers this share of the image or more can hardly be missed
 QUANTITIES = {
     "entropy": ("the readout's entropy in the last layer", "nats"),
@@ -264,6 +265,7 @@ def class_gap(
         layer: Likewise.
         seed: Of the permutations.
         permutations: How often failure is dealt out anew; the smallest p-value is 1 / (permutations + 1).
+            Fewer, but at least 1,999, for more than 10,000 images.
 
     Raises:
         ValueError: If lengths differ.
@@ -326,6 +328,7 @@ def _permuted(
 ) -> float:
     """How often a random choice of as many failures in each class differs as much; the seen one counts as one."""
     generator = numpy_generator(seed, "failures dealt anew", len(value))
+    permutations = min(permutations, max(FEWEST_PERMUTATIONS, MOST_DEALT // len(value)))
     rows = [np.flatnonzero(group == place) for place in range(int(group.max()) + 1)]
     centred = np.concatenate([value[some] - value[some].mean() for some in rows])
     order = np.concatenate(rows)
@@ -355,15 +358,14 @@ def specimens_of(
 ) -> list[tuple[int, int]]:
     """Rows of failures to be shown, the surest first, each beside the surest success of the same class."""
     pairs: list[tuple[int, int]] = []
-    taken: set[int] = set()
-    for row in np.argsort(-confidence, kind="stable").tolist():
+    surest = np.argsort(-confidence, kind="stable")
+    successes = {
+        one: iter(surest[(right & (labels == one))[surest]].tolist()) for one in np.unique(labels[~right])
+    }
+    for row in surest[~right[surest]].tolist():
         if len(pairs) == count:
             break
-        beside = np.flatnonzero(right & (labels == labels[row]))
-        free = [
-            one for one in beside[np.argsort(-confidence[beside], kind="stable")].tolist() if one not in taken
-        ]
-        if not right[row] and free:
-            pairs.append((row, free[0]))
-            taken.add(free[0])
+        beside = next(successes[labels[row]], None)
+        if beside is not None:
+            pairs.append((row, beside))
     return pairs

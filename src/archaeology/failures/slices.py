@@ -3,12 +3,10 @@
 The mixture of Domino (`eyuboglu2022domino`): each slice is a Gaussian over features, with a share of each class among
 its labels and among its answers, so images that lie near each other and fail in the same way come together.
 scikit-learn's mixture has no categorical part, so the EM steps are ours. Differs in three ways, all so that no slice is
-claimed by chance. Slices are found on one half of the images and tested on the other (Fisher's exact test, Holm over
-all slices). There an image is sorted by features and label alone: sorted by the answer too, a slice of wrong answers
-would be wrong by construction. And for the same reason features should not be those of the model that is judged, whose
-answers can be read off them: a dig takes the other model's.
-
-Intervals of a gap between two shares are `newcombe1998interval`'s (from Wilson's, method 10).
+claimed by chance. Slices are found on one half of the images and tested on the other (Fisher's exact test within
+classes, so that a hard class is no slice; Holm over all slices). There an image is sorted by features and label alone:
+sorted by the answer too, a slice of wrong answers would be wrong by construction. And for the same reason features
+should not be those of the model that is judged, whose answers can be read off them: a dig takes the other model's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from scipy import special, stats  # pyright: ignore[reportMissingTypeStubs]
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from archaeology.core.intervals import Interval, wilson
+from archaeology.core.intervals import Interval, newcombe, wilson
 from archaeology.core.many import corrected
 from archaeology.core.seeding import derived_seed, numpy_generator
 
@@ -39,6 +37,7 @@ WORDS = {  # what more and less of an attribute are called
     "sharpness": ("sharper", "less sharp"),
     "edge_density": ("with more edges", "with fewer edges"),
     "object_size": ("with a larger object", "with a smaller object"),
+    "object_place": ("with the object farther from the centre", "with the object nearer to the centre"),
 }
 
 
@@ -204,7 +203,7 @@ class Slice:
         accuracy: Share named right among these.
         rest: Share named right among all others of that half.
         gap: `accuracy` less `rest`.
-        p_value: Fisher's exact test that it is not named right less often than the rest; 1 where too few are tested.
+        p_value: Fisher's exact test that it is not named right less often than others of the same classes.
         p_corrected: Among all slices (Holm).
         label: The most frequent label in it, and which share of its images have it.
         label_share: Likewise.
@@ -230,7 +229,7 @@ class Slice:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether it is named right less often than the rest for more than chance."""
+        """Whether it is named right less often than others of its classes, by the p-value corrected over slices."""
         return self.p_corrected < LEVEL
 
 
@@ -304,7 +303,7 @@ def find_slices(
     sizes = np.bincount(member, minlength=count)
     tested = [place for place in range(count) if FEWEST_TESTED <= sizes[place] < len(second)]
     inside = [member == place for place in tested]
-    p_values = np.array([_fisher(right[second], one) for one in inside])
+    p_values = np.array([within_labels(right[second], one, labels[second]) for one in inside])
     strict = corrected(p_values)
     gaps = _attribute_gaps({name: values[second] for name, values in columns.items()}, inside)
     answer = probabilities.argmax(axis=1)
@@ -346,19 +345,6 @@ def reduced_features(
     return np.asarray(scores / (spread if spread > 0 else 1.0), dtype=np.float64)
 
 
-def share_gap(hits: int, n: int, other_hits: int, other_n: int, level: float = 0.95) -> Interval:
-    """The difference of two shares of different images, first less second, with Newcombe's interval.
-
-    Raises:
-        ValueError: If a count is impossible.
-    """
-    one, other = wilson(hits, n, level), wilson(other_hits, other_n, level)
-    value = one.value - other.value
-    low = value - float(np.hypot(one.value - one.low, other.high - other.value))
-    high = value + float(np.hypot(one.high - one.value, other.value - other.low))
-    return Interval(value, low, high, n + other_n, "newcombe", level)
-
-
 def _slice(
     inside: Int[np.ndarray, " member"],
     second: Int[np.ndarray, " tested"],
@@ -381,7 +367,7 @@ def _slice(
         n=len(rows),
         accuracy=wilson(hits, len(rows)),
         rest=wilson(others, len(second) - len(rows)),
-        gap=share_gap(hits, len(rows), others, len(second) - len(rows)),
+        gap=newcombe(hits, len(rows), others, len(second) - len(rows)),
         p_value=p_values[0],
         p_corrected=p_values[1],
         label=int(names[counts.argmax()]),
@@ -393,12 +379,25 @@ def _slice(
     )
 
 
-def _fisher(right: Bool[np.ndarray, " image"], inside: Bool[np.ndarray, " image"]) -> float:
-    table = [
-        [int((right & inside).sum()), int((~right & inside).sum())],
-        [int((right & ~inside).sum()), int((~right & ~inside).sum())],
-    ]
-    return float(stats.fisher_exact(table, alternative="less").pvalue)  # pyright: ignore
+def within_labels(
+    right: Bool[np.ndarray, " image"],
+    inside: Bool[np.ndarray, " image"],
+    labels: Int[np.ndarray, " image"],
+) -> float:
+    """P-value that images inside are named right no less often than others of the same class.
+
+    Fisher's exact test, class by class, of the sum over classes: a class that is hard everywhere makes no slice.
+    """
+    chance, least = np.ones(1), 0  # of every number of right images inside, from the least possible on
+    for one in np.unique(labels[inside]):
+        rows = labels == one
+        n, hits, drawn = int(rows.sum()), int(right[rows].sum()), int(inside[rows].sum())
+        low = max(0, drawn - (n - hits))
+        counts = np.arange(low, min(drawn, hits) + 1)
+        chance = np.convolve(chance, stats.hypergeom.pmf(counts, n, hits, drawn))  # pyright: ignore
+        least += low
+    seen = int((right & inside).sum()) - least
+    return float(min(1.0, chance[: seen + 1].sum()))
 
 
 def _attribute_gaps(

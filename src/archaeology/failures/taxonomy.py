@@ -188,8 +188,8 @@ def poor_picture(known: Evidence) -> tuple[np.ndarray, np.ndarray]:
     found, can_tell = np.zeros(len(known), dtype=bool), np.zeros(len(known), dtype=bool)
     for name, sides in SIDES.items():
         values = known.attributes.get(name)
-        if values is None or not np.isfinite(values[~known.wrong]).any():
-            continue
+        if values is None or np.isfinite(values[~known.wrong]).sum() < 1 / TAIL:
+            continue  # with fewer, the extreme of those named right is not the tail of anything
         is_known = np.isfinite(values)
         low, high = np.quantile(values[is_known & ~known.wrong], [TAIL, 1 - TAIL])
         can_tell |= is_known
@@ -238,7 +238,7 @@ class Taxonomy:
     Attributes:
         counts: Of every kind that can be told for some failure, in the order of the registry.
         missing: Kinds that cannot, with reasons.
-        unexplained: Failures of no kind.
+        unexplained: Failures that meet no rule.
         num_failures: All failures.
         n: All images.
         holds: Which kinds hold for each image, named right or wrong.

@@ -106,7 +106,7 @@ def headline(data: FailureAttention) -> str:
         f"{number(gap.gap.high, 2)})"
         for gap in sure
     )
-    return f"Where the ViT fails, {said}: {of} of the same classes."
+    return f"Where the ViT fails, {said}: {of} of the same classes, before other questions of the run are counted."
 
 
 def draw(data: FailureAttention) -> "Figure":

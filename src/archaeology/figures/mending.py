@@ -114,7 +114,7 @@ def _said(model: ModelMending) -> str:
         0: f"Hiding what the {name} wrongly attends is not shown to mend answers",
         -1: f"Hiding what the {name} wrongly attends mends fewer answers than hiding anything",
     }[side]
-    return f"{begin}: {numbers}."
+    return f"{begin}: {numbers}, before other questions of the run are counted."
 
 
 def draw(data: Mended) -> "Figure":

@@ -33,7 +33,7 @@ class OneSlice:
         rest: Of all others there.
         gap: In points.
         p_corrected: Among the model's slices.
-        is_claimed: Whether it is worse for more than chance.
+        is_claimed: Whether it is worse within classes after correction over the slices.
         n: Images tested.
     """
 
@@ -97,7 +97,7 @@ def _slice(source: Apart, row: Mapping[str, Any]) -> OneSlice:
 
 
 def headline(data: Slices) -> str:
-    """How many slices of each model are worse for more than chance, and the worst of them."""
+    """How many slices of each model are worse after correction over slices, and the worst of them."""
     return " ".join(_said(one) for one in data.models)
 
 
@@ -108,12 +108,15 @@ def _said(model: ModelSlices) -> str:
     claimed = [one for one in model.slices if one.is_claimed]
     asked = f"{plural(len(model.slices), 'slice')} tested on {plural(model.num_tested_on, 'image')}"
     if not claimed:
-        return f"No slice of the {name} is worse than the rest for more than chance ({asked})."
+        return (
+            f"No slice of the {name} is shown to be worse within its classes ({asked}, corrected over these)."
+        )
     worst = claimed[0]
     return (
         f"The {name} is worse than elsewhere on {len(claimed)} of {asked}; on the surest of them, mostly "
         f"{worst.label}, it is right on {worst.accuracy.bare(1)} % of {plural(worst.n, 'image')}, elsewhere on "
-        f"{worst.rest.bare(1)} % (difference {worst.gap.bare(1)} points, 95 % interval {worst.gap.range(1)})."
+        f"{worst.rest.bare(1)} % (difference {worst.gap.bare(1)} points, 95 % interval {worst.gap.range(1)}). "
+        "Corrected over these slices, not over all that the run asked."
     )
 
 
@@ -126,7 +129,7 @@ def draw(data: Slices) -> "Figure":
         top = 0.0
         for model, height in zip(shown, tall, strict=True):
             write(figure, 0.1, top + 0.05, NAMES[model.role], colour=model.role, size=9.0, is_bold=True)
-            key = "filled: worse for more than chance; upright: all other images"
+            key = "filled: worse within classes, corrected over these slices; upright: all other images"
             write(figure, 0.1, top + 0.25, key, colour="muted", size=7.5)
             axes = place(figure, NAME_WIDTH, top + ABOVE, WIDTH - NAME_WIDTH - 0.15, height)
             axes.set_xlim(0, 100)
@@ -159,7 +162,7 @@ def table(data: Slices) -> DataTable:
     rows = [
         (
             f"{NAMES[model.role]}: mostly {one.label} ({percent(one.label_share, 0)})",
-            "; ".join(one.attributes) or "no attribute surely differs",
+            "; ".join(one.attributes) or "no attribute differs",
             one.mistaken_for or "none",
             count(one.n),
             one.accuracy.text(1),
@@ -192,8 +195,8 @@ slices = figures.register("slices")(
         definition="A mixture after Domino over features (the other model's last block, reduced to ten directions), "
         "label and answer, fitted on one half of the images; the other half is sorted into its slices by features and "
         "label alone, since a slice told by its answers would be wrong by construction. Shares right with Wilson's "
-        "intervals, differences with Newcombe's, at 95 %; Fisher's exact test, corrected over the model's slices "
-        "(Holm). Attributes by Mann and Whitney's test, corrected over slices and attributes.",
+        "intervals, differences with Newcombe's, at 95 %; Fisher's exact test within classes, corrected over the "
+        "model's slices (Holm). Attributes by Mann and Whitney's test, corrected over slices and attributes.",
         compute=compute,
         headline=headline,
         draw=draw,

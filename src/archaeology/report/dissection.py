@@ -107,7 +107,7 @@ class Dissection:
         models: Names of the columns of `rows`.
         rows: Kinds, in the order of the rules.
         notes: What the kinds do not explain, and what could not be told.
-        slices: Slices that are worse for more than chance, with their images.
+        slices: Slices that are worse after correction over the slices of their model, with their images.
         looks: Failures beside successes of the same class, with rollout; None without attention.
         mended: Images that were named right once the attended region was hidden, model by model.
         missing: What could not be measured, with reasons.
@@ -196,7 +196,7 @@ def _notes(name: str, found: Mapping[str, Any]) -> list[str]:
     if found["reason"]:
         return [f"{name}: {found['reason']}."]
     rest = found["unexplained"]
-    said = [f"{name}: {_share(rest)} of {plural(int(rest['n']), 'failure')} are of no kind."] if rest else []
+    said = [f"{name}: {_share(rest)} of {plural(int(rest['n']), 'failure')} meet no rule."] if rest else []
     return said + [f"{name}, {title}: {reason}." for title, reason in found["missing"].items()]
 
 
@@ -209,8 +209,9 @@ def _slices(document: Mapping[str, Any], gallery: "Gallery") -> list[Exhibit]:
             mistaken = f", most often taken for {classes[one['answer']]}" if one["answer"] is not None else ""
             text = (
                 f"{NAMES[role]}: {plural(int(one['n']), 'image')}, {percent(one['label_share'], 0)} of class "
-                f"{classes[one['label']]}{mistaken}; {like or 'no attribute surely differs from the rest'}. Right: "
-                f"{_share(one['accuracy'])}, all others {_share(one['rest'])}."
+                f"{classes[one['label']]}{mistaken}; {like or 'no attribute differs after correction'}. Right: "
+                f"{_share(one['accuracy'])}, all others {_share(one['rest'])} (tested within classes, corrected "
+                "over the slices of this model, not over all that the run asked)."
             )
             rows = [int(row) for row in one["examples"]]
             found.append(Exhibit(tight(text), gallery.strip(rows, role)))

@@ -10,6 +10,7 @@ from tests.dig.made_up_learning import comparison
 
 from archaeology.core.storage import json_text, write_json, write_tensors
 from archaeology.data.decoded import DecodedImages
+from archaeology.dig import learning, learning_measures
 from archaeology.dig.learning import compare_learning, differences_of, open_images, way_of
 from archaeology.dig.learning_measures import (
     Asked,
@@ -30,6 +31,7 @@ from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.load import load
 
 SMALL = Limits(known=60, probe=45, asked=30, few=9, attention=6, neighbours=5, shots=4, draws=2, steps=2)
+MISSING = ("linear probe", "transfer", "shape share", "attention")
 SIZES = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
 
 
@@ -128,6 +130,35 @@ def test_transfer_and_no_floors(data, runs):
     one, other = (found.value(name, "vit_made_up").interval for name in ("transfer", "linear probe"))
     assert one == other
     assert "was not held against a floor" in found.findings[0]
+
+
+def test_a_class_of_few_images_is_probed_all_the_same(tmp_path, monkeypatch, runs):
+    monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
+    (train, known), (test, asked) = pictures(60, 1), pictures(30, 2)
+    for left in (1, 2):
+        rows = np.concatenate([np.flatnonzero(known != 2), np.flatnonzero(known == 2)[:left]])
+        arrays = {"train_images": train[rows], "train_labels": known[rows]}
+        np.savez(tmp_path / f"{left}.npz", **arrays, test_images=test, test_labels=asked)
+        limits = replace(SMALL, few=6, attention=0, shots=0)
+        place = f"npz:{tmp_path / f'{left}.npz'}"
+        found = compare_learning(
+            runs[:1], data=place, transfer=place, limits=limits, has_floors=False, device="cpu"
+        )
+        assert {"linear probe", "transfer", "attacked"} <= {value.measure for value in found.values}
+        assert not found.notes
+
+
+def test_what_cannot_be_asked_ends_nothing_else(data, runs, monkeypatch):
+    def broken(*_):
+        raise ValueError("no way")
+
+    monkeypatch.setattr(learning, "shape_answers", broken)
+    monkeypatch.setattr(learning, "attention_samples", broken)
+    monkeypatch.setitem(learning_measures.SIMPLE, "linear probe", broken)
+    found = compare_learning(runs[:1], data=data, transfer=data, limits=SMALL, has_floors=False, device="cpu")
+    assert {measure.name for measure in found.measures} == {"k-NN", "few-shot", "attacked", "corrupted"}
+    wanted = {f"{what} of vit_made_up was not asked: no way" for what in MISSING}
+    assert wanted <= set(found.notes)
 
 
 def test_one_part_is_halved_and_copies_are_left_out(tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ structure, and raw pixels. After `caron2021emerging` (k-NN and probes on frozen 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -279,18 +280,19 @@ def _values(
         for subject in subjects:
             one = Asked(backbones[subject.name], images, limits, seed)
             for measure in asked_for:
-                try:
+                with _noting(measure, subject.name, notes):
                     values.append(_value(measure, subject.name, SIMPLE[measure](one), seed))
-                except ValueError as error:
-                    notes.append(f"{measure} of {subject.name} was not asked: {error}")
             if limits.few:
-                shapes[subject.name] = shape_answers(one)
+                with _noting("shape share", subject.name, notes):
+                    shapes[subject.name] = shape_answers(one)
             if other is not None:
                 there = Asked(backbones[subject.name], other, limits, seed)
-                values.append(_value("transfer", subject.name, SIMPLE["linear probe"](there), seed))
+                with _noting("transfer", subject.name, notes):
+                    values.append(_value("transfer", subject.name, SIMPLE["linear probe"](there), seed))
             if seen is not None:
-                found = attention_samples(backbones[subject.name], seen)
-                values += [_value(name, subject.name, samples, seed) for name, samples in found.items()]
+                with _noting("attention", subject.name, notes):
+                    found = attention_samples(backbones[subject.name], seen)
+                    values += [_value(name, subject.name, samples, seed) for name, samples in found.items()]
             advance(1)
     values += _shape_values(shapes)
     without = [subject.name for subject in subjects if backbones[subject.name].layout is None]
@@ -298,6 +300,15 @@ def _values(
         notes.append(f"attention was not looked at where there is none: {', '.join(without)}")
     notes += _of_readouts(subjects, backbones) if seen is not None else []
     return tuple(values), tuple(dict.fromkeys(notes))
+
+
+@contextmanager
+def _noting(measure: str, name: str, notes: list[str]) -> Iterator[None]:
+    """One question that cannot be asked leaves a note and ends nothing else."""
+    try:
+        yield
+    except ValueError as error:
+        notes.append(f"{measure} of {name} was not asked: {error}")
 
 
 def _of_readouts(subjects: Sequence[Subject], backbones: Mapping[str, Specimen]) -> list[str]:

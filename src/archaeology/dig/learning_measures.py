@@ -35,6 +35,7 @@ from archaeology.stats.entropy import entropy
 from archaeology.stats.layer import view_of
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+MIDDLE = 1e-1
 FOLDS = 3
 CORRUPTIONS = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
 Samples = Float[np.ndarray, " image"]
@@ -111,13 +112,17 @@ class Asked:
     @cached_property
     def probe(self) -> Probe:
         """The probe, judged on the images asked about."""
+        labels = self.images.known.labels[self.probe_rows]
+        folds = min(FOLDS, int(np.unique(labels, return_counts=True)[1].min()))
         return linear_probe(
             self.known.rows(self.probe_rows),
-            self.images.known.labels[self.probe_rows],
+            labels,
             self.asked,
             self.images.asked.labels,
-            strengths=PENALTIES,
-            folds=FOLDS,
+            strengths=PENALTIES
+            if folds > 1
+            else (MIDDLE,),  # one image of a class leaves nothing to validate on
+            folds=folds,
             seed=self.seed,
         )
 

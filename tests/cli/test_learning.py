@@ -9,6 +9,7 @@ import torch
 from archaeology.cli.compare_learning import named
 from archaeology.cli.main import main
 from archaeology.core.storage import write_json, write_tensors
+from archaeology.data.cache import decode_once
 from archaeology.models import ImageText
 
 WORDS = ("a", "blue", "green", "left", "red", "upper")
@@ -57,6 +58,18 @@ def test_naming(place, capsys):
         capsys, *NAME, "--classes", "red", "green", "blue", "--template", "a {}", "--count", "9"
     )
     assert code == 0 and "of 9 images are named rightly" in out and "a guess among 3" in out
+
+
+def test_only_what_is_named_is_decoded(place, capsys, monkeypatch):
+    decoded_of = []
+
+    def watched(source, size, **more):
+        decoded_of.append(len(source))
+        return decode_once(source, size, **more)
+
+    monkeypatch.setattr("archaeology.data.decode_once", watched)
+    code, _, _ = run(capsys, *NAME, "--classes", "red", "green", "blue", "--count", "9")
+    assert code == 0 and decoded_of == [9]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.dig.made_up_learning import comparison
 
+from archaeology.capture.attention import Attention
 from archaeology.core.storage import json_text, write_json, write_tensors
+from archaeology.data.cache import decode_once
 from archaeology.data.decoded import DecodedImages
+from archaeology.dig import learning, learning_measures
 from archaeology.dig.learning import compare_learning, differences_of, open_images, way_of
 from archaeology.dig.learning_measures import (
     Asked,
     Images,
     Limits,
+    _of_layer,
     attention_samples,
     by_few_shots,
     by_neighbours,
@@ -30,6 +35,7 @@ from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.load import load
 
 SMALL = Limits(known=60, probe=45, asked=30, few=9, attention=6, neighbours=5, shots=4, draws=2, steps=2)
+MISSING = ("linear probe", "transfer", "shape share", "attention")
 SIZES = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
 
 
@@ -130,6 +136,35 @@ def test_transfer_and_no_floors(data, runs):
     assert "was not held against a floor" in found.findings[0]
 
 
+def test_a_class_of_few_images_is_probed_all_the_same(tmp_path, monkeypatch, runs):
+    monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
+    (train, known), (test, asked) = pictures(60, 1), pictures(30, 2)
+    for left in (1, 2):
+        rows = np.concatenate([np.flatnonzero(known != 2), np.flatnonzero(known == 2)[:left]])
+        arrays = {"train_images": train[rows], "train_labels": known[rows]}
+        np.savez(tmp_path / f"{left}.npz", **arrays, test_images=test, test_labels=asked)
+        limits = replace(SMALL, few=6, attention=0, shots=0)
+        place = f"npz:{tmp_path / f'{left}.npz'}"
+        found = compare_learning(
+            runs[:1], data=place, transfer=place, limits=limits, has_floors=False, device="cpu"
+        )
+        assert {"linear probe", "transfer", "attacked"} <= {value.measure for value in found.values}
+        assert not found.notes
+
+
+def test_what_cannot_be_asked_ends_nothing_else(data, runs, monkeypatch):
+    def broken(*_):
+        raise ValueError("no way")
+
+    monkeypatch.setattr(learning, "shape_answers", broken)
+    monkeypatch.setattr(learning, "attention_samples", broken)
+    monkeypatch.setitem(learning_measures.SIMPLE, "linear probe", broken)
+    found = compare_learning(runs[:1], data=data, transfer=data, limits=SMALL, has_floors=False, device="cpu")
+    assert {measure.name for measure in found.measures} == {"k-NN", "few-shot", "attacked", "corrupted"}
+    wanted = {f"{what} of vit_made_up was not asked: no way" for what in MISSING}
+    assert wanted <= set(found.notes)
+
+
 def test_one_part_is_halved_and_copies_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
     images, labels = pictures(41, 1)
@@ -142,6 +177,48 @@ def test_one_part_is_halved_and_copies_are_left_out(tmp_path, monkeypatch):
         {image.tobytes() for image in np.asarray(part.images)} for part in (found.known, found.asked)
     )
     assert not own & other and len(found.known) + len(found.asked) in (40, 41)
+
+
+def folder_of(place, sizes):
+    """Three classes as folders of pictures, the row-th of a class of the row-th size."""
+    for part, seed in (("train", 1), ("test", 2)):
+        for name in ("blue", "green", "red"):
+            (place / part / name).mkdir(parents=True)
+            for row, size in enumerate(sizes):
+                pixels_of = np.random.default_rng([seed, row, len(name)]).integers(
+                    0, 255, (*size, 3), np.uint8
+                )
+                Image.fromarray(pixels_of).save(place / part / name / f"{row}.png")
+    return f"folder:{place}"
+
+
+def test_both_parts_have_one_size_and_are_cropped_as_models_are_used_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
+    limits = replace(SMALL, neighbours=2)
+    mixed = folder_of(tmp_path / "mixed", [(20, 24), (40, 50), (60, 33)])
+    found = open_images(mixed, None, None, (32, 32), limits, 0)
+    assert found.known.images.shape[-2:] == found.asked.images.shape[-2:] == (32, 32)
+    cropped = open_images(mixed, None, None, (32, 32), limits, 0, crop_fraction=0.5)
+    assert (np.asarray(cropped.asked.images) != np.asarray(found.asked.images)).any()
+    small = folder_of(tmp_path / "small", [(20, 24)] * 3)
+    found, cropped = (
+        open_images(small, None, None, (32, 32), limits, 0, crop_fraction=fraction) for fraction in (1.0, 0.5)
+    )
+    assert found.known.images.shape[-2:] == (20, 24)
+    np.testing.assert_array_equal(found.asked.images, cropped.asked.images)
+
+
+def test_only_what_is_asked_for_is_decoded(data, monkeypatch):
+    decoded_of = []
+
+    def watched(source, size, **more):
+        decoded_of.append(len(source))
+        return decode_once(source, size, **more)
+
+    monkeypatch.setattr(learning, "decode_once", watched)
+    found = open_images(data, None, None, (32, 32), replace(SMALL, known=12, asked=9), 0)
+    assert decoded_of == [12, 9] == [len(found.known), len(found.asked)]
+    assert np.bincount(found.asked.labels).tolist() == [3, 3, 3]
 
 
 def test_measures_against_loops():
@@ -208,6 +285,26 @@ def test_attention_against_loops():
     assert attention_samples(pixels(), images) == {}
 
 
+def test_who_has_no_attention_is_named(data, runs, monkeypatch):
+    monkeypatch.setattr(learning, "attention_samples", lambda *_: {})
+    found = compare_learning(
+        runs[:1], data=data, limits=replace(SMALL, few=0, shots=0), has_floors=False, device="cpu"
+    )
+    assert any("none between tokens of one grid: vit_made_up" in note for note in found.notes)
+
+
+def test_a_head_that_looks_at_no_patch_prefers_none():
+    pattern = torch.zeros(1, 1, 5, 5)
+    pattern[..., 0] = 1  # all look at the class token
+    shape = (1, 1, 5, 5)
+    attention = Attention(
+        0, "m", "sdpa", "token", shape, True, lambda rows: pattern[:, :, rows], *[lambda: pattern] * 3
+    )
+    shares = torch.tensor([[1.0, 0, 0, 0]])
+    found = _of_layer(attention, TokenLayout(2, 2, ("class",)), (4.0, 4.0), (8, 8), shares)
+    assert found["on the object"].tolist() == [0]
+
+
 def test_objects_by_mask_and_without():
     masks = np.zeros((2, 32, 32), dtype=bool)
     masks[:, :8, :4] = True
@@ -235,6 +332,32 @@ def test_only_what_is_sure_is_said():
     )
     assert "Against labels, learning without labels (dino) surely buys attacked, surely costs k-NN" in said
     assert "not surely different: corrupted" in said
+
+
+def test_each_of_them_is_each_of_them():
+    made = comparison()
+    other = replace(made.subjects[1], name="masked", way="masked")
+    subjects = (*made.subjects[:2], other, *made.subjects[2:])
+    copies = [replace(each, subject="masked") for each in made.values if each.subject == "dino"]
+
+    def said(values, reference="labels"):
+        differences = differences_of(subjects, values, reference, 0)
+        found = replace(
+            made, subjects=subjects, values=tuple(values), differences=differences, reference=reference
+        )
+        return " ".join(found.findings)
+
+    everything = said([*made.values, *copies])
+    assert "learning without labels (each of them) surely buys attacked, surely costs k-NN" in everything
+    only = [each for each in copies if each.measure != "attacked"]
+    assert "Against labels, learning without labels (each of them) surely costs k-NN" in said(
+        [*made.values, *only]
+    )
+    none = [each for each in copies if each.measure == "corrupted"]
+    assert "(each of them) surely changes nothing in which all agree" in said([*made.values, *none])
+    assert "Against dino, learning without labels (masked) changes nothing surely" in said(
+        [*made.values, *copies], reference="dino"
+    )
 
 
 def test_where_nothing_differs_nothing_is_said():

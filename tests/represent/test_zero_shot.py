@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from scipy import stats
 
 import archaeology
+from archaeology.core.intervals import bootstrap_mean
+from archaeology.core.many import corrected
 from archaeology.represent.templates import PHOTOS, prompts
-from archaeology.represent.zero_shot import class_features, cochran, sensitivity, zero_shot
+from archaeology.represent.zero_shot import ZeroShot, class_features, cochran, sensitivity, zero_shot
 from archaeology.specimens.image_text import ImageTextModel
 
 CLASSES = ("cat", "hot_dog", "axolotl")
@@ -134,6 +136,45 @@ def test_cochran_is_the_shuffling_test():
     two = right[:2]
     only = [(two[0] & ~two[1]).sum(), (two[1] & ~two[0]).sum()]  # of two it is McNemar's without correction
     assert cochran(two) == pytest.approx(stats.chi2.sf((only[0] - only[1]) ** 2 / sum(only), 1))
+
+
+def test_all_questions_are_one_family():
+    images, labels = scenes(60)
+    found = zero_shot(
+        Stub(confused=("bad",)), images, labels, CLASSES, templates=("a {}", "the {}", "bad {}")
+    )
+    raw = [found.luck_p_value, found.sensitivity.p_value, *(each.p_value for each in found.against_ensemble)]
+    holm = [
+        found.luck_p_corrected,
+        found.wording_p_corrected,
+        *(each.p_corrected for each in found.against_ensemble),
+    ]
+    np.testing.assert_allclose(holm, corrected(np.array(raw)))
+    assert found.num_questions == len(raw) == 5 and "all 5 questions" in found.findings[-1]
+    assert holm[0] > raw[0]
+    single = zero_shot(Stub(), images, labels, CLASSES, templates=("a {}",))
+    assert single.luck_p_corrected == single.luck_p_value and single.wording_p_corrected is None
+    assert single.num_questions == 1
+
+
+def test_wording_is_said_only_after_correction():
+    labels, answers = np.zeros(20, dtype=np.int64), np.zeros((3, 20), dtype=np.int64)
+    answers[0, :4] = 1  # Cochran's Q has p 0.018, of five questions
+    found = ZeroShot("m", ("a", "b"), ("{}", "a {}", "the {}"), labels, answers, answers[1], np.ones(20))
+    assert found.sensitivity.p_value < 0.05 < found.wording_p_corrected
+    assert any("is not shown" in said for said in found.findings)
+
+
+def test_the_gap_is_that_of_one_pair():
+    right = np.random.default_rng(0).random((8, 200)) < 0.5
+    found = sensitivity(right)
+    order = right.mean(axis=1)
+    best, worst = right[order.argmax()], right[order.argmin()]
+    expected = bootstrap_mean(best.astype(float) - worst, seed=0)
+    assert found.gap.value == pytest.approx(expected.value)
+    assert found.gap.low == pytest.approx(expected.low, abs=0.02)
+    assert found.gap.value - found.gap.low == pytest.approx(found.gap.high - found.gap.value, abs=0.02)
+    assert found.sd == pytest.approx(order.std(ddof=1))
 
 
 def test_spread_beyond_chance_is_the_true_one():

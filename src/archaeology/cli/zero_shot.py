@@ -56,7 +56,7 @@ def run(words: Sequence[str]) -> int:
         ValueError: If names do not fit the data, or the model reads no texts.
     """
     arguments = parsed(ZeroShotArguments, "zero-shot", words)
-    from archaeology.data import decode_once, open_source
+    from archaeology.data import choose_evenly, decode_once, open_source
     from archaeology.represent.templates import check_classes, check_templates
     from archaeology.represent.zero_shot import zero_shot
     from archaeology.specimens.image_text import load_image_text
@@ -72,8 +72,8 @@ def run(words: Sequence[str]) -> int:
     if arguments.template:
         check_templates(arguments.template)
     model = load_image_text(arguments.model, device=arguments.device)
-    images = decode_once(source, model.image_size, crop_fraction=model.specimen.crop_fraction)
-    images = images.take(arguments.count, arguments.seed)
+    chosen = choose_evenly(source, arguments.count, seed=arguments.seed)
+    images = decode_once(chosen, model.image_size, crop_fraction=model.specimen.crop_fraction)
     found = zero_shot(model, images, images.labels, names, templates=arguments.template, seed=arguments.seed)
     show(found, arguments.out, as_json=arguments.json_)
     return 0

@@ -6,7 +6,8 @@ structure, and raw pixels. After `caron2021emerging` (k-NN and probes on frozen 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from archaeology.core.intervals import Interval, bootstrap_mean, paired_bootstra
 from archaeology.core.many import corrected, sign_flip_test
 from archaeology.core.progress import progress
 from archaeology.data.cache import decode_once
-from archaeology.data.decoded import DecodedImages
+from archaeology.data.chosen import ChosenImages, choose_evenly
+from archaeology.data.decoded import DecodedImages, evenly
 from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.dig.learning_measures import (
@@ -42,6 +44,7 @@ WAYS = {  # part of the name of a recipe -> how it teaches; the first that fits
     "image_text": "image-text",
 }
 TEXT_AND_IMAGES = ("open_clip",)
+LOOKED_AT = 16  # images of each part, to tell whether all have one size
 
 
 def way_of(specimen: Specimen, spec: str) -> str:
@@ -90,9 +93,12 @@ def compare_learning(
     limits = limits or Limits()
     called = _called(specs, names or {})
     learnt = {called[spec]: load(spec, device=device) for spec in specs}
-    size = tuple(max(one.image_size[axis] for one in learnt.values()) for axis in (0, 1))
-    images = open_images(data, split, known_split, (size[0], size[1]), limits, seed)
-    other = None if transfer is None else open_images(transfer, None, None, (size[0], size[1]), limits, seed)
+    height, width = (max(one.image_size[axis] for one in learnt.values()) for axis in (0, 1))
+    kept = max(one.crop_fraction for one in learnt.values())
+    images = open_images(data, split, known_split, (height, width), limits, seed, crop_fraction=kept)
+    other = None
+    if transfer is not None:
+        other = open_images(transfer, None, None, (height, width), limits, seed, crop_fraction=kept)
     subjects, backbones = _subjects(learnt, called, images, has_floors=has_floors, seed=seed, device=device)
     started = time.perf_counter()
     values, notes = _values(subjects, backbones, images, other, limits, seed)
@@ -124,8 +130,13 @@ def open_images(
     size: tuple[int, int],
     limits: Limits,
     seed: int,
+    *,
+    crop_fraction: float = 1.0,
 ) -> Images:
-    """Known images and others to be asked about, at most as large as they are by nature; none is in both.
+    """Known images and others to be asked about, all in one size, chosen before they are decoded; none is in both.
+
+    That is `size`, cropped as models are used to, save where all images have one smaller size: then they stay as they
+    are, for each model scales them itself.
 
     Raises:
         ValueError: If there are fewer than two classes, or fewer known images than neighbours.
@@ -136,17 +147,10 @@ def open_images(
         if split is not None and known_split is not None:
             for name in (split, known_split):
                 open_source(data, split=name)  # says what is wrong
-        only = open_source(data, split=split or known_split)
-        decoded = _labelled(decode_once(only, _natural(only, size)))
-        first = decoded.take(len(decoded) // 2, seed) if len(decoded) > 1 else decoded
-        rest = np.flatnonzero(~np.isin(decoded.ids, first.ids))
-        given = Images(first, _rows(decoded, rest))
-    else:
-        given = Images(
-            _labelled(decode_once(known, _natural(known, size))),
-            _labelled(decode_once(asked, _natural(asked, size))),
-        )
-    chosen = Images(given.known.take(limits.known, seed), given.asked.take(limits.asked, seed))
+        known, asked = _halves(open_source(data, split=split or known_split), seed)
+    parts = _chosen(known, limits.known, seed), _chosen(asked, limits.asked, seed)
+    size, crop_fraction = _as_seen(parts, size, crop_fraction)
+    chosen = Images(*(decode_once(part, size, crop_fraction=crop_fraction) for part in parts))
     seen = {image.tobytes() for image in np.asarray(chosen.asked.images)}
     apart = [row for row, image in enumerate(np.asarray(chosen.known.images)) if image.tobytes() not in seen]
     chosen = Images(_rows(chosen.known, np.array(apart, dtype=np.int64)), chosen.asked)
@@ -179,14 +183,41 @@ def _source(data: str, split: str) -> ImageSource | None:
         return None
 
 
-def _natural(source: ImageSource, size: tuple[int, int]) -> tuple[int, int]:
-    height, width = source.get(0).image.shape[-2:]
-    return min(size[0], height), min(size[1], width)
+def _halves(source: ImageSource, seed: int) -> tuple[ImageSource, ImageSource]:
+    """Both have as many of each class as the labelled images allow."""
+    labels = _labels(source)
+    rows = np.flatnonzero(labels >= 0)
+    first = rows[evenly(labels[rows], len(rows) // 2, seed)]
+    return ChosenImages(source, first.tolist()), ChosenImages(source, np.setdiff1d(rows, first).tolist())
 
 
-def _labelled(images: DecodedImages) -> DecodedImages:
-    rows = np.flatnonzero(images.labels >= 0)
-    return images if len(rows) == len(images) else _rows(images, rows)
+def _chosen(source: ImageSource, most: int, seed: int) -> ImageSource:
+    """At most so many of its labelled images, spread evenly over the classes."""
+    labels = _labels(source)
+    rows = np.flatnonzero(labels >= 0)
+    labelled = source if len(rows) == len(labels) else ChosenImages(source, rows.tolist())
+    return choose_evenly(labelled, most, seed=seed)
+
+
+def _labels(source: ImageSource) -> np.ndarray:
+    return np.array([-1 if label is None else label for label in source.labels()], dtype=np.int64)
+
+
+def _as_seen(
+    parts: Sequence[ImageSource], size: tuple[int, int], crop_fraction: float
+) -> tuple[tuple[int, int], float]:
+    """Their own size, uncropped, where a few images from all over both parts share it and it is smaller."""
+    natural = {
+        tuple(part.get(int(row)).image.shape[-2:])
+        for part in parts
+        if len(part)
+        for row in np.linspace(0, len(part) - 1, min(LOOKED_AT, len(part))).round()
+    }
+    if len(natural) != 1:
+        return size, crop_fraction
+    ((height, width),) = natural
+    smaller = min(size[0], height), min(size[1], width)
+    return (size, crop_fraction) if smaller == size else (smaller, 1.0)
 
 
 def _rows(images: DecodedImages, rows: np.ndarray) -> DecodedImages:
@@ -276,29 +307,42 @@ def _values(
     shapes: dict[str, ShapeBias] = {}
     asked_for = _asked_for(limits)
     seen = images.asked.take(limits.attention, seed) if limits.attention else None
+    unseen: list[str] = []
     with progress("asking ways of learning", len(subjects)) as advance:
         for subject in subjects:
             one = Asked(backbones[subject.name], images, limits, seed)
             for measure in asked_for:
-                try:
+                with _noting(measure, subject.name, notes):
                     values.append(_value(measure, subject.name, SIMPLE[measure](one), seed))
-                except ValueError as error:
-                    notes.append(f"{measure} of {subject.name} was not asked: {error}")
             if limits.few:
-                shapes[subject.name] = shape_answers(one)
+                with _noting("shape share", subject.name, notes):
+                    shapes[subject.name] = shape_answers(one)
             if other is not None:
                 there = Asked(backbones[subject.name], other, limits, seed)
-                values.append(_value("transfer", subject.name, SIMPLE["linear probe"](there), seed))
+                with _noting("transfer", subject.name, notes):
+                    values.append(_value("transfer", subject.name, SIMPLE["linear probe"](there), seed))
             if seen is not None:
-                found = attention_samples(backbones[subject.name], seen)
-                values += [_value(name, subject.name, samples, seed) for name, samples in found.items()]
+                with _noting("attention", subject.name, notes):
+                    found = attention_samples(backbones[subject.name], seen)
+                    values += [_value(name, subject.name, samples, seed) for name, samples in found.items()]
+                    unseen += [] if found else [subject.name]
             advance(1)
     values += _shape_values(shapes)
-    without = [subject.name for subject in subjects if backbones[subject.name].layout is None]
-    if seen is not None and without:
-        notes.append(f"attention was not looked at where there is none: {', '.join(without)}")
+    if unseen:
+        notes.append(
+            f"attention was not looked at where there is none between tokens of one grid: {', '.join(unseen)}"
+        )
     notes += _of_readouts(subjects, backbones) if seen is not None else []
     return tuple(values), tuple(dict.fromkeys(notes))
+
+
+@contextmanager
+def _noting(measure: str, name: str, notes: list[str]) -> Iterator[None]:
+    """One question that cannot be asked leaves a note and ends nothing else."""
+    try:
+        yield
+    except ValueError as error:
+        notes.append(f"{measure} of {name} was not asked: {error}")
 
 
 def _of_readouts(subjects: Sequence[Subject], backbones: Mapping[str, Specimen]) -> list[str]:

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from archaeology.attacks.method import attack_images
 from archaeology.capture.attention import Attention
 from archaeology.capture.interceptor import intercepted
-from archaeology.core.seeding import numpy_generator
 from archaeology.data.decoded import DecodedImages
 from archaeology.data.worlds.cue_conflict import CueConflict
 from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
 from archaeology.represent.backbone import output_features, probed
 from archaeology.represent.features import Features
 from archaeology.represent.neighbours import nearest_vote
-from archaeology.represent.probe import Probe, linear_probe, probe_head
+from archaeology.represent.probe import Probe, few_shot, linear_probe, probe_head
 from archaeology.robustness.corruptions import corruption_errors
 from archaeology.robustness.phase_bias import phase_bias
 from archaeology.robustness.shape_bias import ShapeBias, shape_bias
@@ -35,6 +34,7 @@ from archaeology.stats.entropy import entropy
 from archaeology.stats.layer import view_of
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+MIDDLE = 1e-1
 FOLDS = 3
 CORRUPTIONS = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
 Samples = Float[np.ndarray, " image"]
@@ -111,13 +111,17 @@ class Asked:
     @cached_property
     def probe(self) -> Probe:
         """The probe, judged on the images asked about."""
+        labels = self.images.known.labels[self.probe_rows]
+        folds = min(FOLDS, int(np.unique(labels, return_counts=True)[1].min()))
         return linear_probe(
             self.known.rows(self.probe_rows),
-            self.images.known.labels[self.probe_rows],
+            labels,
             self.asked,
             self.images.asked.labels,
-            strengths=PENALTIES,
-            folds=FOLDS,
+            strengths=PENALTIES
+            if folds > 1
+            else (MIDDLE,),  # one image of a class leaves nothing to validate on
+            folds=folds,
             seed=self.seed,
         )
 
@@ -167,15 +171,16 @@ def by_few_shots(one: Asked) -> Samples:
     counts = counts[counts > 0]
     if counts.min() < one.limits.shots:
         raise ValueError(f"a class has only {counts.min()} known images, fewer than {one.limits.shots} shots")
-    right = np.zeros(len(asked))
-    for draw in range(one.limits.draws):
-        order = numpy_generator(one.seed, "few shots", draw).permutation(len(labels))
-        rows = np.concatenate(
-            [order[labels[order] == name][: one.limits.shots] for name in np.unique(labels)]
-        )
-        found = linear_probe(one.known.rows(rows), labels[rows], one.asked, asked, strengths=(1.0,))
-        right += found.predicted == asked
-    return right / one.limits.draws
+    found = few_shot(
+        one.known,
+        labels,
+        one.asked,
+        asked,
+        shots=(one.limits.shots,),
+        draws=one.limits.draws,
+        seed=one.seed,
+    )
+    return found.by_image[0]
 
 
 def under_attack(one: Asked) -> Samples:
@@ -272,13 +277,17 @@ def _of_layer(
     distances = patch_distances(layout, patch_size).to(patches)
     far = attention_distance(patches[..., layout.num_prefix :], distances) / max(image_size)
     found = {
-        "attention spread": entropy(read).mean(dim=(1, 2)) / float(np.log(keys)),
+        "attention spread": entropy(read).mean(dim=(1, 2))
+        / float(np.log(max(keys, 2))),  # 0 of a single token
         "attention distance": far.mean(dim=(1, 2)),
     }
     if shares is not None:
         on_patches = read[..., layout.num_prefix :]
-        mass = (on_patches * shares[:, None, None].to(read)).sum(-1) / on_patches.sum(-1)
-        found["on the object"] = mass.mean(dim=(1, 2)) - shares.mean(dim=1).to(read)
+        even = shares.mean(dim=1)[:, None, None].to(read)
+        whole = on_patches.sum(-1)
+        mass = (on_patches * shares[:, None, None].to(read)).sum(-1) / whole.where(whole > 0, 1)
+        beyond = (mass - even).where(whole > 0, 0)  # a head that looks at no patch prefers none
+        found["on the object"] = beyond.mean(dim=(1, 2))
     return found
 
 

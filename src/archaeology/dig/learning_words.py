@@ -59,14 +59,19 @@ def _bought(found: LearningComparison) -> list[str]:
         return []
     said = []
     for against, words in (("random", "Over random weights"), ("reference", f"Against {found.reference}")):
+        held = [one for one in own if against == "random" or one.name != found.reference]
         by_measure: dict[str, list[Difference]] = {}
-        for subject in own:
+        for subject in held:
             for each in _of(found, subject, against):
                 by_measure.setdefault(each.measure, []).append(each)
         if not by_measure:
             continue
         more, less = (
-            [name for name, each in by_measure.items() if all(one.side == side for one in each)]
+            [
+                name
+                for name, each in by_measure.items()
+                if len(each) == len(held) and all(one.side == side for one in each)
+            ]
             for side in (1, -1)
         )
         told = [
@@ -79,8 +84,9 @@ def _bought(found: LearningComparison) -> list[str]:
             )
             if names
         ]
-        who = "each of them" if len(own) > 1 else own[0].name
-        claim = ", ".join(told) if told else "changes nothing surely"
+        who = "each of them" if len(held) > 1 else held[0].name
+        nothing = "surely changes nothing in which all agree" if len(held) > 1 else "changes nothing surely"
+        claim = ", ".join(told) if told else nothing
         said.append(f"{words}, learning without labels ({who}) {claim}.")
     return said
 

@@ -49,7 +49,7 @@ class ZeroShotWording:
         n: Images.
         num_classes: Names to choose from.
         gap: Best less worst, with its interval; NaN for one template.
-        p_value: That all templates are alike; NaN likewise.
+        p_value: That all templates are alike, after Holm over all questions asked; NaN likewise.
         is_above_luck: Whether the ensemble is surely better than its answers dealt out at random.
     """
 
@@ -80,8 +80,8 @@ def compute(source: ZeroShot) -> ZeroShotWording:
         n=source.num_images,
         num_classes=len(source.classes),
         gap=(nan, nan, nan) if spread is None else (spread.gap.value, spread.gap.low, spread.gap.high),
-        p_value=nan if spread is None else spread.p_value,
-        is_above_luck=source.luck_p_value < LEVEL,
+        p_value=nan if source.wording_p_corrected is None else source.wording_p_corrected,
+        is_above_luck=source.luck_p_corrected < LEVEL,
     )
 
 
@@ -161,8 +161,8 @@ zero_shot_wording = learning_figures.register("zero_shot_wording")(
         explanation="A class is asked for by a sentence. Another sentence that says the same should be answered alike.",
         definition="Share of images whose nearest sentence, by cosine, names their class, with Wilson's 95 % "
         "interval. All together: the mean of the sentences' features, each of length one. Best less worst: bootstrap "
-        "over the same images; that wording matters is said where Cochran's Q has p below "
-        f"{LEVEL:g}.",
+        "over the same images of this one pair, which was chosen on them; that wording matters is said where Cochran's "
+        f"Q has p below {LEVEL:g} after Holm's correction over all questions asked of these images.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from archaeology.core.bootstrap import bootstrap_of
 from archaeology.core.intervals import Interval, bootstrap_mean, mcnemar, wilson
-from archaeology.core.many import corrected, paired_share
+from archaeology.core.many import FLIPS_PER_QUESTION, corrected, paired_share
 from archaeology.core.progress import progress
 from archaeology.core.seeding import numpy_generator
 from archaeology.represent.features import Images, images_at
@@ -38,16 +38,19 @@ class Sensitivity:
     """How much accuracy depends on the wording; the same images for all templates, bootstrapped together.
 
     Attributes:
-        sd: Standard deviation of accuracy over the templates, as it came out.
+        sd: Standard deviation of accuracy over the templates, as it came out; no interval, since resampling only ever
+            adds to it.
         beyond_chance: The same with the variance taken off that other images of the same kind would add; 0 where the
             images at hand show no more than that.
-        best: Of the best template on these images, which flatters it: it was chosen on them.
-        worst: Of the worst.
-        gap: Best less worst.
+        best: Of the best template on these images, which flatters it: it was chosen on them. Its interval is that of
+            this one template.
+        worst: Of the worst, likewise.
+        gap: Best less worst, with the interval of this one pair on other images; another pair may then be the furthest
+            apart.
         p_value: Cochran's Q that all templates name equally many images rightly; 1 where none ever differs.
     """
 
-    sd: Interval
+    sd: float
     beyond_chance: float
     best: Interval
     worst: Interval
@@ -63,7 +66,7 @@ class AgainstEnsemble:
         template: Which.
         difference: Accuracy of the ensemble less that of the template.
         p_value: McNemar's.
-        p_corrected: After Holm, over all templates.
+        p_corrected: After Holm, over all questions asked of the naming.
     """
 
     template: str
@@ -140,13 +143,37 @@ class ZeroShot:
 
     @cached_property
     def luck_p_value(self) -> float:
-        """Of the ensemble being no better than that, by dealing its answers out anew 9,999 times; one-sided."""
+        """Of the ensemble being no better than that, by dealing its answers out anew 9,999 times or more; one-sided."""
         right = int((self.ensemble == self.labels).sum())
         generator = numpy_generator(self.seed, "answers dealt out", self.num_images)
+        shuffles = max(SHUFFLES, FLIPS_PER_QUESTION * self.num_questions)
         dealt = [
-            int((generator.permutation(self.ensemble) == self.labels).sum()) >= right for _ in range(SHUFFLES)
+            int((generator.permutation(self.ensemble) == self.labels).sum()) >= right for _ in range(shuffles)
         ]
-        return (1 + sum(dealt)) / (1 + SHUFFLES)
+        return (1 + sum(dealt)) / (1 + shuffles)
+
+    @property
+    def num_questions(self) -> int:
+        """How many are tested: luck, and with several templates whether wording matters and each against all."""
+        return 1 if len(self.templates) < 2 else 2 + len(self.templates)
+
+    @cached_property
+    def _holm(self) -> Float[np.ndarray, " question"]:
+        """P-values of all questions after Holm: luck, wording, the ensemble against each template."""
+        if self.sensitivity is None:
+            return corrected(np.array([self.luck_p_value]))
+        against = [mcnemar(self.ensemble == self.labels, own).p_value for own in self.correct]
+        return corrected(np.array([self.luck_p_value, self.sensitivity.p_value, *against]))
+
+    @property
+    def luck_p_corrected(self) -> float:
+        """That of luck after Holm, over all questions."""
+        return float(self._holm[0])
+
+    @property
+    def wording_p_corrected(self) -> float | None:
+        """That of wording after Holm, over all questions; None for a single template."""
+        return None if self.sensitivity is None else float(self._holm[1])
 
     @cached_property
     def sensitivity(self) -> Sensitivity | None:
@@ -160,7 +187,7 @@ class ZeroShot:
             return ()
         right = self.ensemble == self.labels
         p_values = np.array([mcnemar(right, own).p_value for own in self.correct])
-        rows = zip(self.templates, self.correct, p_values, corrected(p_values), strict=True)
+        rows = zip(self.templates, self.correct, p_values, self._holm[2:], strict=True)
         return tuple(
             AgainstEnsemble(template, paired_share(right, own), float(p), float(holm))
             for template, own, p, holm in rows
@@ -188,6 +215,9 @@ class ZeroShot:
             "chance": self.chance,
             "luck": self.luck,
             "luck_p_value": self.luck_p_value,
+            "luck_p_corrected": self.luck_p_corrected,
+            "wording_p_corrected": self.wording_p_corrected,
+            "num_questions": self.num_questions,
             "accuracy": asdict(self.accuracy),
             "by_class": {
                 name: None if own is None else asdict(own)
@@ -297,16 +327,19 @@ def sensitivity(correct: Bool[np.ndarray, "template image"], *, seed: int = 0) -
         )
     rows = correct.T.astype(np.float64)
 
-    def formula(means: Float[np.ndarray, "resample template"]) -> Float[np.ndarray, "resample number"]:
-        best, worst = means.max(axis=1), means.min(axis=1)
-        return np.stack([means.std(axis=1, ddof=1), best, worst, best - worst], axis=1)
+    accuracies = rows.mean(axis=0)
+    ends = [int(accuracies.argmax()), int(accuracies.argmin())]  # chosen once, on all images
 
-    found = bootstrap_of(rows, formula, seed=seed)
+    def formula(means: Float[np.ndarray, "resample pair"]) -> Float[np.ndarray, "resample number"]:
+        return np.stack([means[:, 0], means[:, 1], means[:, 0] - means[:, 1]], axis=1)
+
+    found = bootstrap_of(rows[:, ends], formula, seed=seed)
     own = rows - rows.mean(axis=1, keepdims=True)
     noise = own.var(axis=0, ddof=min(1, n - 1)).sum() / n / (num_templates - 1)
-    variance = rows.mean(axis=0).var(ddof=1) - noise
-    sd, best, worst, gap = (found.at(place) for place in range(4))
-    return Sensitivity(sd, float(np.sqrt(max(variance, 0))), best, worst, gap, cochran(correct))
+    variance = float(accuracies.var(ddof=1))
+    beyond = float(np.sqrt(max(variance - noise, 0)))
+    best, worst, gap = (found.at(place) for place in range(3))
+    return Sensitivity(float(np.sqrt(variance)), beyond, best, worst, gap, cochran(correct))
 
 
 def cochran(correct: Bool[np.ndarray, "template image"]) -> float:
@@ -330,7 +363,7 @@ def cochran(correct: Bool[np.ndarray, "template image"]) -> float:
 
 def _findings(found: ZeroShot) -> list[str]:
     own = found.accuracy
-    sure = found.luck_p_value < LEVEL
+    sure = found.luck_p_corrected < LEVEL
     said = [
         f"{found.model} names {_share(own)} of {found.num_images:,} images rightly, of {len(found.classes)} classes; "
         + (
@@ -342,12 +375,13 @@ def _findings(found: ZeroShot) -> list[str]:
     spread = found.sensitivity
     if spread is None:
         return said
-    if spread.p_value < LEVEL:
+    assert found.wording_p_corrected is not None
+    if found.wording_p_corrected < LEVEL:
         said.append(
             f"Wording matters: between the best and the worst of {len(found.templates)} templates lie "
-            f"{100 * spread.gap.value:.1f} points (95 % interval {100 * spread.gap.low:.1f} to "
-            f"{100 * spread.gap.high:.1f}); the standard deviation over templates beyond chance is "
-            f"{100 * spread.beyond_chance:.1f} points."
+            f"{100 * spread.gap.value:.1f} points (95 % interval of this pair, chosen on these images, "
+            f"{100 * spread.gap.low:.1f} to {100 * spread.gap.high:.1f}); the standard deviation over templates beyond "
+            f"chance is {100 * spread.beyond_chance:.1f} points."
         )
     else:
         said.append(
@@ -361,7 +395,8 @@ def _findings(found: ZeroShot) -> list[str]:
     ]
     said.append(
         f"All templates together are surely better than {len(better)} and surely worse than {len(worse)} of the "
-        f"{len(found.templates)} single ones (McNemar, Holm)."
+        f"{len(found.templates)} single ones (McNemar). Holm's correction is over all "
+        f"{found.num_questions} questions asked here."
     )
     return said
 

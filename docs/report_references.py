@@ -11,9 +11,9 @@ from pathlib import Path
 
 from archaeology.figures.terms import JUDGES, METHODS
 from archaeology.report.attack_terms import ATTACKS, MEASURES
-from archaeology.report.dissection import TERMS
+from archaeology.report.dissection import TERMS as FAILURES
 from archaeology.report.references import STATISTICS, keys_of
-from archaeology.report.representation import TERMS
+from archaeology.report.representation import TERMS as LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
 BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
@@ -29,7 +29,7 @@ NOT_MEANT = {"chen2021empirical", "wang2020linformer", "zhang2018mixup", "chefer
 
 def sources() -> list[str]:
     """What the methods chapter names as whose idea a thing is."""
-    terms = [term.source for table in (METHODS, JUDGES, MEASURES, TERMS) for term in table.values()]
+    terms = [term.source for table in (METHODS, JUDGES, MEASURES, FAILURES, LAYERS) for term in table.values()]
     return [*terms, *(source for _, _, source in ATTACKS.values())]
 
 

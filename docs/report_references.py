@@ -29,7 +29,9 @@ NOT_MEANT = {"chen2021empirical", "wang2020linformer", "zhang2018mixup", "chefer
 
 def sources() -> list[str]:
     """What the methods chapter names as whose idea a thing is."""
-    terms = [term.source for table in (METHODS, JUDGES, MEASURES, FAILURES, LAYERS) for term in table.values()]
+    terms = [
+        term.source for table in (METHODS, JUDGES, MEASURES, FAILURES, LAYERS) for term in table.values()
+    ]
     return [*terms, *(source for _, _, source in ATTACKS.values())]
 
 

@@ -361,7 +361,8 @@ def test_killed_half_way_it_goes_on_and_redoes_no_finished_image(finished, tiny,
 def test_estimate_names_every_stage_and_counts_images(tiny):
     forecast = estimate(DigConfig(**tiny, data="cue_conflict", images=50))
     assert forecast.images == 50
-    stages = {"decode", "predict", "heads", "ablate", "prune", "judge", "attack", "maps", "report"}
+    stages = {"decode", "predict", "heads", "ablate", "prune", "judge", "attack", "causes", "dissect"}
+    stages |= {"represent", "maps", "report"}
     assert set(forecast.seconds) == stages
     assert forecast.total == pytest.approx(sum(forecast.seconds.values()))
     assert forecast.memory > 0

@@ -164,7 +164,7 @@ def test_every_picture_has_words(any_page):
 def test_every_figure_has_its_data_as_a_table(small_page):
     _, outline = small_page
     figures = [a["id"] for _, a in outline.elements if a.get("id", "").startswith("figure-")]
-    assert len(figures) == 15
+    assert len(figures) == 16
     assert (
         sum(tag == "table" for tag, _ in outline.elements) == len(figures) + 1
     )  # and what is taken for what

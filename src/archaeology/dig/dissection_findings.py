@@ -120,7 +120,7 @@ def _slice(name: str, worst: Row, classes: list[str]) -> Finding:
         "p-value compares within classes."
     )
     measure = measured("behind the rest", lead, "points", int(gap["n"]))
-    title = f"{short_name(name)} fails on a slice: mostly {classes[worst['label']]}"
+    title = f"{short_name(name)} fails on a slice, whose commonest class is {classes[worst['label']]}"
     return Finding(title, text, FIGURES["slices"], distance_from(0.0, lead), p_value, measure)
 
 

@@ -254,10 +254,10 @@ def fit_temperature(
     own = rows[np.arange(len(rows)), truth]
 
     def slope(inverse: float) -> float:
-        return float(((special.softmax(inverse * rows, axis=1) * rows).sum(axis=1) - own).mean())
+        return float(((np.asarray(special.softmax(inverse * rows, axis=1)) * rows).sum(axis=1) - own).mean())
 
     def loss(inverse: float) -> float:
-        return float((special.logsumexp(inverse * rows, axis=1) - inverse * own).mean())
+        return float((np.asarray(special.logsumexp(inverse * rows, axis=1)) - inverse * own).mean())
 
     if slope(0.0) >= 0:
         raise ValueError(

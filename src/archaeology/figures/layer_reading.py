@@ -144,7 +144,7 @@ def headline(data: LayerReading) -> str:
     """From which layer on each model's neighbours are nearly as good as in its last."""
     said = [_said(curve, data) for curve in data.curves if curve.is_main]
     halves = f"{plural(data.num_known, 'image')} known, {data.num_asked:,} others asked"
-    return f"{' '.join(said)} ({halves}; chance {fixed(data.chance, 1)} %.)"
+    return f"{' '.join(said)} {halves[:1].upper()}{halves[1:]}; chance {fixed(data.chance, 1)} %."
 
 
 def _said(curve: ReadingCurve, data: LayerReading) -> str:

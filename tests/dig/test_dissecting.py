@@ -158,7 +158,7 @@ def document(**parts):
 
 def test_a_slice_is_a_finding_and_a_chance_one_is_only_a_question():
     (found,) = dissection_findings(document(slices={"vit": {"slices": [slice_of()]}}))
-    assert found.title == "vit fails on a slice: mostly cat" and found.p_value == 1e-6
+    assert found.title == "vit fails on a slice, whose commonest class is cat" and found.p_value == 1e-6
     assert "40.0 points less often" in found.text and "darker" in found.text
     (asked,) = dissection_findings(
         document(slices={"vit": {"slices": [slice_of(is_claimed=False, p_corrected=0.4)]}})

@@ -162,7 +162,8 @@ def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if len(copies["pairs"]) and not any(one["kind"] == "duplicates" for one in document["causes"]):
         said.append(
-            f"{plural(len(copies['pairs']), 'pair')} of images have the same pixels or hashes that differ in few bits. Images with a copy were not "
+            f"{plural(len(copies['pairs']), 'pair')} of images have the same pixels or hashes that differ in few bits. "
+            "Images with a copy were not "
             f"shown to be more than one in a hundred: {_ends(_copied(document))}."
         )
     said.append(

@@ -78,7 +78,7 @@ def test_where_the_class_is_readable(document):
         "In the last layer of convnet_cifar10 neighbours name 97 % (83 to 99) right, and 93 % in layer 1 of 2"
         in words
     )
-    assert words.endswith("(31 images known, 30 others asked; chance 33.3 %.)")
+    assert words.endswith("31 images known, 30 others asked; chance 33.3 %.")
     document["reading"]["chance"] = 0.9
     assert "are not shown to be better than chance: 80 (63 to 90) %" in said("layer_reading", document)
 

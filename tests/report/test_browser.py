@@ -100,7 +100,7 @@ def test_tables_are_made_when_asked_for_and_all_before_printing(browser, small_r
     assert page.locator("#figure-entropy table").count() == 1
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("table").count() > before + 10
-    assert page.locator("details:not([open])").count() == 0
+    assert page.locator(".exhibit details:not([open])").count() == 0
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("#figure-pruning details[open]").count() == 0
 

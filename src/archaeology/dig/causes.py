@@ -71,7 +71,7 @@ def causes_of_both(
     objects = [array.tobytes() for array in (chosen.decoded.boxes, chosen.decoded.masks) if array is not None]
     known = (
         str(VERSION), *prints.values(), *(one.name for one in specimens.values()), chosen.key(slice(None)), labels,
-        sha256_of(*chosen.decoded.ids, *objects), str(config.seed),
+        sha256_of(*chosen.decoded.ids, *objects), *chosen.decoded.classes, str(config.seed),
     )  # fmt: skip
 
     def arrays() -> Arrays:

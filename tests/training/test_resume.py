@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from tests.training import specimens
 from tests.training.specimens import KilledError, tiny_training
 
 from archaeology.training import session
@@ -35,6 +36,23 @@ def test_stopped_and_never_stopped_end_alike(tmp_path, options, stop_at):
     resumed, taken = tiny_training(tmp_path, ALONE, **options)
     assert same(weights(whole), weights(resumed))
     assert taken.steps == 12 and taken.images == 12 * 16
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_part_that_no_loss_reaches_has_no_state_and_stops_nothing(tmp_path, monkeypatch, optimizer):
+    plain = specimens.tiny_model
+
+    def with_spare_head():
+        model = plain()
+        model.spare = torch.nn.Linear(4, 4)
+        return model
+
+    monkeypatch.setattr(specimens, "tiny_model", with_spare_head)
+    whole, _ = tiny_training(None, ALONE, optimizer=optimizer)
+    with pytest.raises(KilledError):
+        tiny_training(tmp_path, ALONE, stop_at=0.5, optimizer=optimizer)
+    resumed, _ = tiny_training(tmp_path, ALONE, optimizer=optimizer)
+    assert same(weights(whole), weights(resumed))
 
 
 def test_a_state_within_an_epoch_goes_on_with_the_next_batch(tmp_path):

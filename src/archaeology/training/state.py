@@ -120,6 +120,7 @@ def load_state(folder: Path, learner: Learner, position: Position, runtime: Runt
     reader = HuggingFaceStorageReader(str(place))
     try:
         _check_whole(place)
+        tensors = _saved_alone(tensors, reader)
         with _quiet():
             load(tensors, storage_reader=reader, no_dist=runtime.world_size == 1)
     except (Exception, CheckpointException) as error:
@@ -151,6 +152,19 @@ def _tensors(learner: Learner) -> dict[str, Tensor]:
         for part, values in parts.items()
         for name, value in values.items()
         if isinstance(value, Tensor)
+    }
+
+
+def _saved_alone(tensors: dict[str, Tensor], reader: HuggingFaceStorageReader) -> dict[str, Tensor]:
+    """Without the optimizer's numbers of parameters that had none: those that no loss has reached have no gradient.
+
+    PyTorch makes numbers for all parameters of a new optimizer, and would miss those.
+    """
+    known = {name.rpartition(".")[0] for name in reader.read_metadata().state_dict_metadata}
+    return {
+        name: value
+        for name, value in tensors.items()
+        if not name.startswith("optimizer/state.") or name.rpartition(".")[0] in known
     }
 
 

@@ -49,7 +49,11 @@ def test_setup_says_what_there_is(client):
         setup["models"][0].items()
         >= {"kind": "vit", "num_classes": 10, "image_size": [32, 32], "has_attention": True}.items()
     )
-    assert {"name": "pgd", "title": "PGD", "norms": ["linf", "l2"], "bounded": True} in setup["attacks"]
+    known = {one["name"]: one for one in setup["attacks"]}
+    pgd = {"name": "pgd", "title": "PGD", "norms": ["linf", "l2"], "bounded": True, "repeats": "steps"}
+    assert (
+        known["pgd"] == pgd and known["square"]["repeats"] == "queries" and known["fgsm"]["repeats"] is None
+    )
     assert {"name": "rollout", "title": "Rollout"} in setup["methods"]["vit"]
     assert "rollout" not in [one["name"] for one in setup["methods"]["cnn"]]
     assert setup["limits"]["pixels"] == 50_000_000 and setup["runs"] is None

@@ -105,6 +105,12 @@ def test_an_attack_runs_shows_its_steps_and_its_result(opened):
     page = opened()
     upload(page)
     page.get_by_role("tab", name="Attack").click()
+    field = page.locator("label:has(#attack-steps)")
+    for attack, words in (("square", "Questions"), ("fgsm", None), ("pgd", "Steps")):
+        page.locator("#attack-kind").select_option(attack)
+        assert field.is_visible() == (words is not None) and (
+            not words or field.inner_text().startswith(words)
+        )
     page.locator("#attack-model").select_option("cnn")  # the trained one: an attack ends where it has won
     page.locator("#attack-budget").press("Home")
     page.locator("#attack-steps").fill("60")

@@ -154,8 +154,14 @@ class Attack:
 
 def parameters_of(wish: Wish) -> dict[str, Any]:
     """The attack's parameters that steps stand for: gradients for some, questions for others, none for one step."""
-    known = signature(attacks.get(wish.attack).draw).parameters
-    return {name: wish.steps for name in ("steps", "queries") if name in known}
+    repeats = repeats_of(wish.attack)
+    return {} if repeats is None else {repeats: wish.steps}
+
+
+def repeats_of(name: str) -> str | None:
+    """What an attack does again and again: "steps" (of gradients) or "queries" (without); None for one step."""
+    known = signature(attacks.get(name).draw).parameters
+    return next((repeats for repeats in ("steps", "queries") if repeats in known), None)
 
 
 def side_for(wish: Wish, specimen: Specimen, size: tuple[int, int]) -> dict[str, Any]:

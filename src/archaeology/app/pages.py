@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from archaeology.app.attacks import repeats_of
 from archaeology.app.refusal import not_found
 from archaeology.app.service import Service
 from archaeology.attacks.method import attacks
@@ -94,6 +95,7 @@ def setup_of(service: Service) -> dict[str, Any]:
         "runs": None if run is None else {"name": run.name, "subjects": len(run.entries)},
         "attacks": [
             {"name": name, "title": one.title, "norms": list(one.norms), "bounded": one.bounded}
+            | {"repeats": repeats_of(name)}
             for name, one in ((name, attacks.get(name)) for name in attacks.names())
         ],
         "methods": service.models.methods(),

@@ -3,11 +3,10 @@
 import { budgetOf, budgetWords, epsilonOf, normName } from "./budgets.js";
 import { make, one } from "./dom.js";
 
-/** @typedef {{name: string, title: string, norms: string[], bounded: boolean}} Attack */
+/** @typedef {{name: string, title: string, norms: string[], bounded: boolean, repeats: "steps"|"queries"|null}} Attack */
 
 const USUAL = "pgd";
-const STEPS = { square: 500 };  // it asks without gradients, so it needs more questions
-const ONE_STEP = ["fgsm"];
+const REPEATS = { steps: { word: "Steps", usual: 20 }, queries: { word: "Questions", usual: 500 } };  // without gradients it takes more
 
 /**
  * @param {Attack[]} attacks @param {any} bench what the page shows now, see bench.js
@@ -18,10 +17,11 @@ export function startAttackForm(attacks, bench) {
   const { model, kind, norm, budget, steps, seed } = parts;
   kind.replaceChildren(...attacks.map(({ name, title }) => make("option", { value: name, text: title || name })));
   choose(kind, USUAL);
-  const offer = () => offerNorms(parts, attacks.find(({ name }) => name === kind.value) ?? attacks[0]);
+  const chosen = () => attacks.find(({ name }) => name === kind.value) ?? attacks[0];
+  const offer = () => offerNorms(parts, chosen());
   kind.addEventListener("change", () => {
     if (attacks.length) offer();
-    steps.value = String(STEPS[kind.value] ?? 20);
+    steps.value = String(REPEATS[chosen()?.repeats ?? "steps"].usual);
     bench.changed();
   });
   norm.addEventListener("change", () => { offerBudget(parts); bench.changed(); });
@@ -66,13 +66,14 @@ function offerBudget(parts) {
 }
 
 /** @param {Record<string, any>} parts @param {Attack} attack */
-function offerNorms(parts, { norms, bounded }) {
+function offerNorms(parts, { norms, bounded, repeats }) {
   const kept = parts.norm.value;
   parts.norm.replaceChildren(...norms.map((norm) => make("option", { value: norm, text: normName(norm) })));
   choose(parts.norm, kept);
   one("#attack-budget-field").hidden = !bounded;
   one("#attack-unbounded").hidden = bounded;
-  parts.steps.closest("label").hidden = ONE_STEP.includes(parts.kind.value);
+  parts.steps.closest("label").hidden = repeats === null;
+  parts.steps.previousElementSibling.textContent = REPEATS[repeats ?? "steps"].word;
   offerBudget(parts);
 }
 

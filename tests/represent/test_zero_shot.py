@@ -25,7 +25,7 @@ class Stub:
     confused: tuple[str, ...] = ()
     name: str = "stub"
     image_size: tuple[int, int] = (4, 4)
-    scale: float = 10.0
+    scale: float | None = 10.0
     classes: tuple[str, ...] = ()
     wordings: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
@@ -87,6 +87,17 @@ def test_against_loops():
         assert found.labels[row] == label
     assert [each.value for each in found.accuracies] == [1, 0, 1] and found.accuracy.value == 1
     assert found.chance == pytest.approx(1 / 3)
+
+
+def test_no_sureness_without_a_softmax_that_was_learnt():
+    images, labels = scenes(12)
+    with_scale, without = (
+        zero_shot(Stub(scale=scale), images, labels, CLASSES, templates=("a {}",)) for scale in (10.0, None)
+    )
+    assert with_scale.notes == () and with_scale.numbers()["mean_sureness"] > 1 / 3
+    assert without.sureness is None and without.numbers()["mean_sureness"] is None
+    assert "trained with that softmax (CLIP), not with a sigmoid" in without.numbers()["notes"][0]
+    np.testing.assert_array_equal(with_scale.ensemble, without.ensemble)
 
 
 def test_features_of_classes_have_length_one():

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from archaeology.core.errors import MissingExtraError, UnknownNameError
 from archaeology.core.storage import write_json, write_tensors
 from archaeology.models import ImageText
 from archaeology.represent import zero_shot
-from archaeology.specimens.image_text import ImageTextModel, load_image_text
+from archaeology.specimens.image_text import ImageTextModel, load_image_text, softmax_scale
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.load import load
 
@@ -134,13 +135,25 @@ def make_pair(tmp_path):
     return make
 
 
+def test_a_scale_is_that_of_a_softmax():
+    network = torch.nn.Module()
+    assert softmax_scale(network) is None
+    network.logit_scale = torch.nn.Parameter(torch.tensor(2.0))
+    assert softmax_scale(network) == pytest.approx(float(np.exp(2)))
+    network.logit_bias = None  # as open_clip has it without a sigmoid
+    assert softmax_scale(network) == pytest.approx(float(np.exp(2)))
+    network.logit_bias = torch.nn.Parameter(torch.tensor(-10.0))
+    assert softmax_scale(network) is None
+
+
 @pytest.mark.slow  # importing transformers takes many seconds
 @pytest.mark.parametrize("family", ["CLIP", "Siglip"])
 def test_hugging_face(make_pair, family):
     folder, model = make_pair(family)
     found = archaeology.load_image_text(f"hf:{folder}", device="cpu")
     assert isinstance(found, ImageTextModel) and found.image_size == (24, 24) and found.wordings == ()
-    assert found.scale == pytest.approx(float(model.logit_scale.detach().exp()))
+    learnt = {"CLIP": pytest.approx(float(model.logit_scale.detach().exp())), "Siglip": None}
+    assert found.scale == learnt[family]  # SigLIP has a scale, but for a sigmoid
     images = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     ids = torch.tensor([[1, 4, 8, 6, 2] + [0] * 4, [1, 5, 2] + [0] * 6])  # a red circle; blue
     mask = (ids > 0).long()

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
-from archaeology.cli.arguments import parsed
-from archaeology.cli.zoo import show_table
-from archaeology.core.storage import json_text, write_json
+from archaeology.cli.arguments import check_out, parsed
+from archaeology.cli.learning_shown import show_learning
 
 if TYPE_CHECKING:
-    from archaeology.represent.zero_shot import ZeroShot
+    pass
 
 FIGURE = "zero_shot_wording"
 
@@ -41,6 +40,7 @@ class ZeroShotArguments(BaseModel):
         default=(), description="names to ask for instead of those of the data, in their order"
     )
     count: int = Field(default=1000, ge=1, description="images, spread evenly over the classes")
+    skip_bad: bool = Field(default=False, description="leave out images that cannot be read")
     out: Path = Field(default=Path("runs/zero_shot"), description="folder for figure and JSON")
     seed: int = Field(default=0, ge=0, description="of the choice of images and of the resampling")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
@@ -56,12 +56,13 @@ def run(words: Sequence[str]) -> int:
         ValueError: If names do not fit the data, or the model reads no texts.
     """
     arguments = parsed(ZeroShotArguments, "zero-shot", words)
-    from archaeology.data import choose_evenly, decode_once, open_source
+    check_out(arguments.out)
+    from archaeology.data import choose_evenly, decode_once, labelled, open_source
     from archaeology.represent.templates import check_classes, check_templates
     from archaeology.represent.zero_shot import zero_shot
     from archaeology.specimens.image_text import load_image_text
 
-    source = open_source(arguments.data, split=arguments.split)
+    source = labelled(open_source(arguments.data, split=arguments.split))
     names = arguments.classes or tuple(source.classes)
     if len(names) != len(source.classes):
         raise ValueError(
@@ -73,26 +74,9 @@ def run(words: Sequence[str]) -> int:
         check_templates(arguments.template)
     model = load_image_text(arguments.model, device=arguments.device)
     chosen = choose_evenly(source, arguments.count, seed=arguments.seed)
-    images = decode_once(chosen, model.image_size, crop_fraction=model.specimen.crop_fraction)
+    images = decode_once(
+        chosen, model.image_size, crop_fraction=model.specimen.crop_fraction, skip_bad=arguments.skip_bad
+    )
     found = zero_shot(model, images, images.labels, names, templates=arguments.template, seed=arguments.seed)
-    show(found, arguments.out, as_json=arguments.json_)
+    show_learning(found, FIGURE, arguments.out, "zero_shot.json", as_json=arguments.json_)
     return 0
-
-
-def show(found: "ZeroShot", out: Path, *, as_json: bool) -> None:
-    """Draw and keep; print the table and what it shows."""
-    from archaeology.figures import learning_figures, save_figure
-
-    drawing = learning_figures.get(FIGURE)
-    data = drawing.compute(found)
-    assert data is not None
-    files = [*save_figure(drawing.draw(data), out, FIGURE), out / "zero_shot.json"]
-    document = {"headline": drawing.headline(data), "files": files, **found.numbers()}
-    write_json(files[-1], document)
-    if as_json:
-        print(json_text(document), end="")
-        return
-    print(f"{drawing.title} {drawing.headline(data)}\n")
-    show_table(drawing.table(data))
-    print("\n".join(found.findings))
-    print("\n".join(str(path) for path in files))

@@ -20,44 +20,25 @@ from archaeology.data.worlds.pairs import CUE_HELD_OUT, FIRST_TEST_SEED, SIZE
 from archaeology.data.worlds.ratio import Ratio
 from archaeology.data.worlds.world import BLOCK
 from archaeology.models.image_text import ImageText
-from archaeology.recipes.recipe import Promise, StreamRecipe, recipes
-from archaeology.training.config import TrainConfig
-from archaeology.training.self_supervision import contrastive_loss
+from archaeology.recipes._image_text import (
+    PLACES,
+    contrastive_recipe,
+    named_rightly,
+    pair_features,
+    prepared,
+    seed_of_world,
+)
+from archaeology.recipes.recipe import StreamRecipe, recipes
 
 NUM_PAIRS = len(SHAPE_NAMES) * len(TEXTURE_NAMES)
 HELD_OUT = CUE_HELD_OUT
-PLACES = tuple((x, y) for y in (0.25, 0.5, 0.75) for x in (0.25, 0.5, 0.75))
 KEPT = BLOCK * (NUM_PAIRS - len(HELD_OUT)) // NUM_PAIRS  # of a block: every pair comes equally often in each
 
 
 @recipes.register("image_text_cue_conflict")
 def image_text_cue_conflict() -> StreamRecipe:
     """CLIP on drawn scenes, 21 minutes: 26 % of pairs never seen together named among 64 (chance 1.6); seed 0."""
-    return StreamRecipe(
-        architecture="image_text",
-        arguments={
-            "words": all_words(),
-            "max_length": 8,
-            "embed_dim": 64,
-            "image": {"image_size": SIZE, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
-            "text": {"embed_dim": 64, "depth": 2, "num_heads": 4},
-        },
-        stream=stream,
-        steps=100,
-        config=TrainConfig(
-            epochs=15,
-            batch_size=KEPT,
-            optimizer="adamw",
-            learning_rate=1e-3,
-            other_learning_rate=1e-3,
-            schedule="cosine",
-            warmup=0.1,
-            weight_decay=0.05,
-        ),
-        score=score,
-        promise=Promise("named of 64 pairs, pair never seen", 3 / NUM_PAIRS, is_upper=False),
-        objective=contrastive_loss,
-    )
+    return contrastive_recipe(all_words(), stream, score, batch_size=KEPT, num_pairs=NUM_PAIRS)
 
 
 @cache
@@ -70,12 +51,12 @@ def all_words() -> tuple[str, ...]:
 def stream(
     seed: int, batch_size: int, skipped: int
 ) -> Iterator[tuple[tuple[Tensor, Int[Tensor, "batch token"]], Tensor]]:
-    """Images and captions of pairs that may be seen; what a batch is compared with is the batch itself."""
-    if seed + 1 >= FIRST_TEST_SEED:
-        raise ValueError(
-            f"seed must be below {FIRST_TEST_SEED - 1:,}, whose world tests are made of, got {seed}."
-        )
-    world = CueConflict("random", seed=seed + 1, num_images=2**40, size=SIZE)
+    """Images and captions of pairs that may be seen; what a batch is compared with is the batch itself.
+
+    Raises:
+        ValueError: If the seed is one of those that tests are made of.
+    """
+    world = CueConflict("random", seed=seed_of_world(seed), num_images=2**40, size=SIZE)
     vocabulary = ImageText(**image_text_cue_conflict().arguments).vocabulary
     drawn = BLOCK * -(-batch_size // KEPT)
     for number in count(skipped):
@@ -92,11 +73,6 @@ def is_held_out(batch: CueBatch) -> Tensor:
     return wanted[batch.shape] == batch.texture
 
 
-def prepared(images: Tensor) -> Tensor:
-    """8-bit images as the model takes them: -1 to 1."""
-    return images.float() / 127.5 - 1
-
-
 @torch.no_grad()
 def score(model: nn.Module, count: int) -> dict[str, Ratio]:
     """Share of images named rightly by the nearest caption, of pairs seen and never seen in training.
@@ -105,32 +81,18 @@ def score(model: nn.Module, count: int) -> dict[str, Ratio]:
     textures (all shapes averaged).
     """
     assert isinstance(model, ImageText)
-    names = pair_features(model)
+    names = pair_features(model, called, (len(SHAPE_NAMES), len(TEXTURE_NAMES)))
     found: dict[str, Ratio] = {}
     for words, wants_held_out in (("pair never seen", True), ("pair seen", False)):
-        images, shape, texture = examples(count, wants_held_out)
-        features = torch.cat(
-            [model.encode_images(some.to(names.device)) for some in prepared(images).split(250)]
-        )
-        cosines = features @ names.flatten(0, 1).T
-        by_pair = cosines.unflatten(1, (len(SHAPE_NAMES), len(TEXTURE_NAMES)))
-        answers = {
-            f"named of 64 pairs, {words}": cosines.argmax(1).cpu() == shape * len(TEXTURE_NAMES) + texture,
-            f"named of 8 shapes, {words}": by_pair.mean(2).argmax(1).cpu() == shape,
-            f"named of 8 textures, {words}": by_pair.mean(1).argmax(1).cpu() == texture,
-        }
-        one = torch.ones(len(shape))
-        found |= {name: Ratio(right.float(), one) for name, right in answers.items()}
+        images, *truth = examples(count, wants_held_out)
+        named = named_rightly(model, names, images, (truth[0], truth[1]), ("shapes", "textures"))
+        found |= {f"{name}, {words}": ratio for name, ratio in named.items()}
     return found
 
 
-def pair_features(model: ImageText) -> Tensor:
-    """What each pair of a shape and a texture is called [shape, texture, embed], at length one."""
-    texts = [
-        caption(shape, texture, x, y) for shape in SHAPE_NAMES for texture in TEXTURE_NAMES for x, y in PLACES
-    ]
-    means = model.encode_texts(texts).unflatten(0, (len(SHAPE_NAMES), len(TEXTURE_NAMES), len(PLACES)))
-    return nn.functional.normalize(means.mean(dim=2), dim=-1)
+def called(shape: int, texture: int, x: float, y: float) -> str:
+    """The caption of a shape and a texture by number."""
+    return caption(SHAPE_NAMES[shape], TEXTURE_NAMES[texture], x, y)
 
 
 def examples(count: int, wants_held_out: bool) -> tuple[Tensor, Tensor, Tensor]:

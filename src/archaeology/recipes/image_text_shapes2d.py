@@ -11,7 +11,7 @@ from functools import cache
 from itertools import count
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from archaeology.data.words import words_of
@@ -22,10 +22,15 @@ from archaeology.data.worlds.shapes2d_layout import Scenes2D
 from archaeology.data.worlds.shapes2d_rule import KINDS
 from archaeology.data.worlds.world import BLOCK
 from archaeology.models.image_text import ImageText
-from archaeology.recipes.image_text_cue_conflict import PLACES, prepared
-from archaeology.recipes.recipe import Promise, StreamRecipe, recipes
-from archaeology.training.config import TrainConfig
-from archaeology.training.self_supervision import contrastive_loss
+from archaeology.recipes._image_text import (
+    PLACES,
+    contrastive_recipe,
+    named_rightly,
+    pair_features,
+    prepared,
+    seed_of_world,
+)
+from archaeology.recipes.recipe import StreamRecipe, recipes
 
 NUM_PAIRS = len(KINDS) * len(COLOUR_WORDS)
 BATCH_SIZE = 192
@@ -33,32 +38,8 @@ BATCH_SIZE = 192
 
 @recipes.register("image_text_shapes2d")
 def image_text_shapes2d() -> StreamRecipe:
-    """CLIP on drawn shapes; colour and kind never seen together are named, chance is 1 in 24."""
-    return StreamRecipe(
-        architecture="image_text",
-        arguments={
-            "words": all_words(),
-            "max_length": 8,
-            "embed_dim": 64,
-            "image": {"image_size": SIZE, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
-            "text": {"embed_dim": 64, "depth": 2, "num_heads": 4},
-        },
-        stream=stream,
-        steps=100,
-        config=TrainConfig(
-            epochs=15,
-            batch_size=BATCH_SIZE,
-            optimizer="adamw",
-            learning_rate=1e-3,
-            other_learning_rate=1e-3,
-            schedule="cosine",
-            warmup=0.1,
-            weight_decay=0.05,
-        ),
-        score=score,
-        promise=Promise("named of 24 pairs, pair never seen", 3 / NUM_PAIRS, is_upper=False),
-        objective=contrastive_loss,
-    )
+    """CLIP on drawn shapes, 14 minutes: 91 % of pairs never seen together named among 24 (chance 4.2); seed 0."""
+    return contrastive_recipe(all_words(), stream, score, batch_size=BATCH_SIZE, num_pairs=NUM_PAIRS)
 
 
 @cache
@@ -80,11 +61,7 @@ def stream(
     Raises:
         ValueError: If the seed is one of those that tests are made of.
     """
-    if seed + 1 >= FIRST_TEST_SEED:
-        raise ValueError(
-            f"seed must be below {FIRST_TEST_SEED - 1:,}, whose world tests are made of, got {seed}."
-        )
-    world = shapes2d_world(seed + 1)
+    world = shapes2d_world(seed_of_world(seed))
     vocabulary = ImageText(**image_text_shapes2d().arguments).vocabulary
     blocks = -(
         -2 * batch_size // BLOCK
@@ -124,35 +101,13 @@ def score(model: nn.Module, count: int) -> dict[str, Ratio]:
     colours (all kinds averaged).
     """
     assert isinstance(model, ImageText)
-    names = pair_features(model)
+    names = pair_features(model, shape_caption, (len(KINDS), len(COLOUR_WORDS)))
     found: dict[str, Ratio] = {}
     for words, wants_held_out in (("pair never seen", True), ("pair seen", False)):
-        images, kind, hue = examples(count, wants_held_out)
-        features = torch.cat(
-            [model.encode_images(some.to(names.device)) for some in prepared(images).split(250)]
-        )
-        cosines = (features @ names.flatten(0, 1).T).cpu()
-        by_pair = cosines.unflatten(1, (len(KINDS), len(COLOUR_WORDS)))
-        answers = {
-            f"named of {NUM_PAIRS} pairs, {words}": cosines.argmax(1) == kind * len(COLOUR_WORDS) + hue,
-            f"named of {len(KINDS)} kinds, {words}": by_pair.mean(2).argmax(1) == kind,
-            f"named of {len(COLOUR_WORDS)} colours, {words}": by_pair.mean(1).argmax(1) == hue,
-        }
-        one = torch.ones(len(kind))
-        found |= {name: Ratio(right.float(), one) for name, right in answers.items()}
+        images, *truth = examples(count, wants_held_out)
+        named = named_rightly(model, names, images, (truth[0], truth[1]), ("kinds", "colours"))
+        found |= {f"{name}, {words}": ratio for name, ratio in named.items()}
     return found
-
-
-def pair_features(model: ImageText) -> Float[Tensor, "kind colour embed"]:
-    """What each pair of a kind and a colour is called, at length one."""
-    texts = [
-        shape_caption(kind, hue, x, y)
-        for kind in range(len(KINDS))
-        for hue in range(len(COLOUR_WORDS))
-        for x, y in PLACES
-    ]
-    means = model.encode_texts(texts).unflatten(0, (len(KINDS), len(COLOUR_WORDS), len(PLACES)))
-    return nn.functional.normalize(means.mean(dim=2), dim=-1)
 
 
 def examples(count: int, wants_held_out: bool) -> tuple[Tensor, Int[Tensor, " batch"], Int[Tensor, " batch"]]:

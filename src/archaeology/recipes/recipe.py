@@ -13,6 +13,9 @@ from archaeology.data.cache import DecodedImages
 from archaeology.data.worlds.ratio import Ratio
 from archaeology.training.config import TrainConfig
 
+Stream = Callable[[int, int, int], Iterator[tuple[Any, Any]]]
+Score = Callable[[nn.Module, int], Mapping[str, Ratio]]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -87,10 +90,10 @@ class StreamRecipe:
 
     architecture: str
     arguments: Mapping[str, Any]
-    stream: Callable[[int, int, int], Iterator[tuple[Any, Any]]]
+    stream: Stream
     steps: int
     config: TrainConfig
-    score: Callable[[nn.Module, int], Mapping[str, Ratio]]
+    score: Score
     promise: Promise
     objective: Callable[[Any, Any], Tensor] = F.mse_loss
     figure: str | None = None

@@ -28,6 +28,11 @@ from archaeology.represent.features import Images, images_at
 from archaeology.represent.templates import PHOTOS, check_classes, check_templates, prompts
 from archaeology.specimens.image_text import ImageTextModel
 
+NOT_SURE = (
+    "How sure the model is of its answers is not given: a softmax over the classes, at the scale the model learnt, "
+    "means something only for a model trained with that softmax (CLIP), not with a sigmoid for each pair of image and "
+    "text (SigLIP), and not where its scale is not known. What it names, and so every accuracy, is the same without."
+)
 LEVEL = 0.05  # of tests
 TEXTS_AT_ONCE = 256
 SHUFFLES = 9_999
@@ -86,7 +91,9 @@ class ZeroShot:
         labels: Class of each image.
         predicted: What each template made of it.
         ensemble: What all templates together made of it.
-        sureness: Probability that the ensemble gave to its answer, by the model's own scale.
+        sureness: Of the ensemble's answer, by softmax over the classes asked for at the scale that the model learnt; of
+            another list of classes it would be another, and nobody has calibrated it. None where the model was not
+            trained with a softmax or its scale is not known.
         seed: Of the resampling.
     """
 
@@ -96,7 +103,7 @@ class ZeroShot:
     labels: Int[np.ndarray, " image"]
     predicted: Int[np.ndarray, "template image"]
     ensemble: Int[np.ndarray, " image"]
-    sureness: Float[np.ndarray, " image"]
+    sureness: Float[np.ndarray, " image"] | None
     seed: int = 0
 
     @property
@@ -111,7 +118,7 @@ class ZeroShot:
 
     @property
     def chance(self) -> float:
-        """Of a guess that takes all classes alike."""
+        """Accuracy of naming all classes equally often, at random."""
         return 1 / len(self.classes)
 
     @cached_property
@@ -204,6 +211,11 @@ class ZeroShot:
         """What the numbers show, each sentence behind a test."""
         return tuple(_findings(self))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not given, and why."""
+        return (NOT_SURE,) if self.sureness is None else ()
+
     def numbers(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         spread = self.sensitivity
@@ -230,8 +242,9 @@ class ZeroShot:
             "sensitivity": None if spread is None else asdict(spread),
             "against_ensemble": [asdict(each) for each in self.against_ensemble],
             "gain": asdict(self.gain),
-            "mean_sureness": float(self.sureness.mean()),
+            "mean_sureness": None if self.sureness is None else float(self.sureness.mean()),
             "findings": list(self.findings),
+            "notes": list(self.notes),
         }
 
 
@@ -275,7 +288,8 @@ def zero_shot(
             predicted.append((seen @ features.transpose(-1, -2)).argmax(dim=-1).cpu())
             cosines = seen @ ensemble.T
             together.append(cosines.argmax(dim=1).cpu())
-            sureness.append((model.scale * cosines).softmax(dim=1).amax(dim=1).cpu())
+            if model.scale is not None:
+                sureness.append((model.scale * cosines).softmax(dim=1).amax(dim=1).cpu())
             advance(len(rows))
     return ZeroShot(
         model=model.name,
@@ -284,7 +298,7 @@ def zero_shot(
         labels=truth,
         predicted=torch.cat(predicted, dim=1).numpy(),
         ensemble=torch.cat(together).numpy(),
-        sureness=torch.cat(sureness).double().numpy(),
+        sureness=torch.cat(sureness).double().numpy() if sureness else None,
         seed=seed,
     )
 
@@ -364,8 +378,9 @@ def cochran(correct: Bool[np.ndarray, "template image"]) -> float:
 def _findings(found: ZeroShot) -> list[str]:
     own = found.accuracy
     sure = found.luck_p_corrected < LEVEL
+    images = f"{found.num_images:,} image{'s' if found.num_images > 1 else ''}"
     said = [
-        f"{found.model} names {_share(own)} of {found.num_images:,} images rightly, of {len(found.classes)} classes; "
+        f"{found.model} names {_share(own)} of {images} rightly, of {len(found.classes)} classes; "
         + (
             f"its answers dealt out at random would name {100 * found.luck:.1f} %."
             if sure

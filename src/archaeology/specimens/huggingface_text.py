@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from archaeology.specimens.anatomy import kind_of
@@ -17,7 +16,13 @@ from archaeology.specimens.huggingface import (
 )
 from archaeology.specimens.huggingface_images import native_size, read_preparation
 from archaeology.specimens.huggingface_layout import huggingface_layout, huggingface_target
-from archaeology.specimens.image_text import TwoTowers, embedding_of, image_text_models, no_text
+from archaeology.specimens.image_text import (
+    TwoTowers,
+    embedding_of,
+    image_text_models,
+    no_text,
+    softmax_scale,
+)
 from archaeology.specimens.module import check_output
 from archaeology.specimens.options import Choices
 from archaeology.specimens.registry import Options
@@ -110,8 +115,7 @@ def load_huggingface_pair(name: str, options: Options) -> TwoTowers:
             known.pop("attention_mask", None)  # trained on full texts, padding included
         return embedding_of(network.get_text_features(**known))
 
-    scale = getattr(network, "logit_scale", torch.zeros(()))
-    return TwoTowers(specimen, network, read, scale=float(scale.detach().exp()))
+    return TwoTowers(specimen, network, read, scale=softmax_scale(network))
 
 
 def _network(transformers: Any, name: str, config: Any, choices: Choices) -> Any:

@@ -29,7 +29,8 @@ class ImageTextModel(Protocol):
     Attributes:
         name: What the user called it.
         image_size: Height and width of the images it was trained on, in pixels.
-        scale: By what cosines are multiplied before a softmax; the inverse of a temperature.
+        scale: By what cosines are multiplied before the softmax over texts that the model was trained with; the inverse
+            of a temperature. None where it was trained otherwise (SigLIP: a sigmoid for each pair) or it is not known.
         classes: Names it was trained to tell apart; empty where it was trained on sentences.
         wordings: Templates with "{}" that its training captions followed; empty where they are not known.
     """
@@ -41,7 +42,7 @@ class ImageTextModel(Protocol):
     def image_size(self) -> tuple[int, int]: ...  # noqa: D102
 
     @property
-    def scale(self) -> float: ...  # noqa: D102
+    def scale(self) -> float | None: ...  # noqa: D102
 
     @property
     def classes(self) -> Sequence[str]: ...  # noqa: D102
@@ -74,7 +75,7 @@ class TwoTowers:
     specimen: Specimen
     whole: nn.Module
     read: Callable[[Sequence[str]], Tensor]
-    scale: float
+    scale: float | None
     classes: tuple[str, ...] = ()
     wordings: tuple[str, ...] = ()
 
@@ -140,6 +141,18 @@ def no_text(spec: str, why: str) -> ValueError:
         f"{spec} must read texts to name images by words, but has no text side ({why}); take an open_clip: model, a "
         "CLIP or SigLIP as hf:NAME, or run:FOLDER of a recipe image_text_..."
     )
+
+
+def softmax_scale(network: nn.Module) -> float | None:
+    """The scale that a model of open_clip or Hugging Face learnt for its softmax over texts; None where it has none.
+
+    A bias beside the scale is that of a sigmoid for each pair (`zhai2023sigmoid`): there every text is a question of
+    its own, and a softmax over them is no probability that training ever asked for.
+    """
+    scale = getattr(network, "logit_scale", None)
+    if not isinstance(scale, Tensor) or getattr(network, "logit_bias", None) is not None:
+        return None
+    return float(scale.detach().exp())
 
 
 def embedding_of(output: Any) -> Tensor:

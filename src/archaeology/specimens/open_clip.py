@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from archaeology.core.errors import MissingExtraError, UnknownNameError
 from archaeology.specimens.anatomy import kind_of, prefix_of, transformer_target
 from archaeology.specimens.fetching import fetching_from_hub, first_line
-from archaeology.specimens.image_text import TwoTowers, image_text_models
+from archaeology.specimens.image_text import TwoTowers, image_text_models, softmax_scale
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.naming import no_such
 from archaeology.specimens.options import Choices
@@ -72,7 +72,7 @@ def load_open_clip_pair(name: str, options: Options) -> TwoTowers:
         device = next(model.parameters()).device
         return model.encode_text(tokenizer(list(texts)).to(device))
 
-    return TwoTowers(specimen, model, read, scale=float(model.logit_scale.detach().exp()))
+    return TwoTowers(specimen, model, read, scale=softmax_scale(model))
 
 
 def _loaded(name: str, options: Options) -> tuple[Any, Specimen]:

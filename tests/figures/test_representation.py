@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from archaeology.figures import figures
 from archaeology.figures.svg import svg_text
@@ -132,12 +133,43 @@ def test_a_map_without_labels_or_with_many_classes_is_drawn(document):
     )
 
 
+def test_an_interval_is_only_spoken_of_where_there_is_one(document):
+    assert "(95 % interval" in said("layer_similarity", document)
+    for one in document["similarity"]:
+        one["low"] = one["high"] = np.full(np.array(one["cka"]).shape, np.nan).tolist()
+    words = said("layer_similarity", document)
+    assert "too few images for an interval" in words and "95 %" not in words
+    document["similarity"] = document["similarity"][1:]
+    words = said("layer_similarity", document)
+    assert "too few images for an interval" in words and "95 %" not in words
+
+
+def test_chance_is_called_so(document):
+    for name in ("layer_reading", "few_shot"):
+        drawing = figures.get(name)
+        drawn = drawing.draw(computed(name, document))
+        words = " ".join(text.get_text() for text in drawn.findobj(Text))
+        assert "chance" in words and "guess" not in f"{words} {drawing.definition} {said(name, document)}"
+
+
+def test_an_image_without_a_label_is_neither_right_nor_wrong(document):
+    found = document["maps"]["models"][0]
+    found["right"] = [None, False] + 59 * [True]
+    data = computed("image_map", document)
+    one = data.models[0]
+    assert one.num_judged == 60 and np.flatnonzero(one.is_wrong).tolist() == [1]
+    assert figures.get("image_map").table(data).rows[0][4] == "1 of 60"
+    found["right"] = 61 * [None]
+    one = computed("image_map", document).models[0]
+    assert one.num_judged == 0 and not len(one.is_wrong)
+
+
 def test_outliers_or_none(document):
     assert said("token_norms", document) == (
         "7.1 % (95 % interval 4.0 to 11.0) of 140 patches of 10 images stand out in vit_cifar10, with norms above 140 "
         "where the median is 30.0."
     )
-    document["outliers"][0]["threshold"] = None
+    document["outliers"]["models"][0]["threshold"] = None
     assert said("token_norms", document).startswith("No patch of vit_cifar10 stands out")
     assert figures.get("token_norms").draw(computed("token_norms", document))
 

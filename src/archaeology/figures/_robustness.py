@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from archaeology.attacks.method import title_of
+from archaeology.core.names import short_name as without_origin
 from archaeology.figures.words import NOT_KNOWN, fixed
 
 OTHER_COLOURS = ("third", "fourth", "fifth")
@@ -111,8 +112,8 @@ def subjects_of(document: Mapping[str, Any], used: Iterable[str] = ()) -> dict[s
 
 
 def short_name(name: str) -> str:
-    """A model's name without where it comes from: "bundled:vit_cifar10" is "vit_cifar10"."""
-    return shortened(name.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1] or name)
+    """A model's name without where it comes from, cut where it is too long for a figure."""
+    return shortened(without_origin(name))
 
 
 def shortened(name: str, letters: int = LONGEST_NAME) -> str:

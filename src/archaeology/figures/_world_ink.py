@@ -88,8 +88,3 @@ def shape_sign(
         markeredgewidth=0 if is_filled else size / 4,
         clip_on=False,
     )
-
-
-def joined(words: list[str]) -> str:
-    """Words as a list in a sentence: "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

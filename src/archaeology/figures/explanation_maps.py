@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from archaeology.core.names import joined
 from archaeology.explain.method import title_of
 from archaeology.figures._explained_image import ExplainedImage, MethodMap, meaning_of
 from archaeology.figures._explanation_ink import NO_EVIDENCE, NOTES, draw_map, draw_photo
 from archaeology.figures._labels import LEFT
 from archaeology.figures._theme import new_figure, place, themed
-from archaeology.figures._world_ink import headline_height, joined, write_at, write_headline
+from archaeology.figures._world_ink import headline_height, write_at, write_headline
 from archaeology.figures.drawing import DataTable, Drawing, explanation_figures
 from archaeology.figures.words import fixed, percent, plural
 

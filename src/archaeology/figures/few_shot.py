@@ -123,9 +123,7 @@ def draw(data: FewShots) -> "Figure":
         figure = new_figure(WIDTH, top + ABOVE + TALL + BELOW)
         write_key(figure, subjects)
         box = panel_places(1, 1, top, TALL, ABOVE, BELOW)[0]
-        axes = line_axes(
-            figure, box, f"{data.n:,} images asked, {fixed(data.chance, 0)} % by guessing (dotted)"
-        )
+        axes = line_axes(figure, box, f"{data.n:,} images asked, chance {fixed(data.chance, 0)} % (dotted)")
         along = np.arange(len(data.shots), dtype=float)
         axes.set_xlim(-0.08, max(len(data.shots) - 0.92, 0.92))
         percent_axis(axes)

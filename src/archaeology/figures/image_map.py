@@ -39,7 +39,8 @@ class ModelMap:
         method: "t-SNE", or what there is.
         read: Readout and layer.
         places: Of images, across and up, from 0 to 1.
-        is_wrong: Whether the model's own answer is wrong; empty where that is not known.
+        is_wrong: Whether the model's own answer is wrong; empty where that is not known of any image.
+        num_judged: Images of which it is known.
         trust: Share-like: are neighbours on the map neighbours in the features? By method.
         same: Share of nearest neighbours on the map that are of an image's class; NaN without labels.
         wrong_same: The same around images answered wrongly; NaN where there are none.
@@ -50,6 +51,7 @@ class ModelMap:
     read: str
     places: Float[np.ndarray, "image 2"]
     is_wrong: Bool[np.ndarray, " _"]
+    num_judged: int
     trust: Mapping[str, float]
     same: float
     wrong_same: float
@@ -107,7 +109,9 @@ def _model(found: Mapping[str, Any], subject: Subject, labels: Int[np.ndarray, "
     places = np.array([chosen["x"], chosen["y"]], dtype=float).T
     low, high = places.min(axis=0), places.max(axis=0)
     places = (places - low) / np.where(high > low, high - low, 1.0)
-    wrong = np.array([], dtype=bool) if found["right"] is None else ~np.array(found["right"], dtype=bool)
+    right = found["right"] or ()
+    judged = sum(answer is not None for answer in right)
+    wrong = np.array([answer is False for answer in right if judged], dtype=bool)
     same = np.full(len(places), np.nan) if labels is None else _alike_around(places, labels)
     return ModelMap(
         subject,
@@ -115,6 +119,7 @@ def _model(found: Mapping[str, Any], subject: Subject, labels: Int[np.ndarray, "
         f"{readout_text(found['readout'])} of {found['layer']}",
         places,
         wrong,
+        judged,
         {PROJECTIONS[name]: float(one["trustworthiness"]) for name, one in found["methods"].items()},
         100 * float(same.mean()),
         100 * float(same[wrong].mean()) if len(wrong) and wrong.any() else float("nan"),
@@ -163,7 +168,7 @@ def draw(data: ImageMap) -> "Figure":
         for at, one in enumerate(data.models):
             left, top = 0.1 + (at % 2) * (SIDE + GAP), 0.42 + (at // 2) * (SIDE + 0.5)
             write(figure, left, top - 0.37, one.subject.title, colour=one.subject.colour, is_bold=True)
-            known = f"crosses: {count(int(one.is_wrong.sum()))} of {plural(data.n, 'image')} wrong"
+            known = f"crosses: {count(int(one.is_wrong.sum()))} of {plural(one.num_judged, 'image')} wrong"
             note = known if len(one.is_wrong) else plural(data.n, "image")
             write(figure, left, top - 0.19, note, colour="muted", size=7.5)
             _draw_map(place(figure, left, top, SIDE, SIDE), one, data)
@@ -224,9 +229,7 @@ def table(data: ImageMap) -> DataTable:
     for one in data.models:
         trust = ", ".join(f"{name} {fixed(value, 2)}" for name, value in one.trust.items())
         wrong = (
-            f"{count(int(one.is_wrong.sum()))} of {count(len(one.is_wrong))}"
-            if len(one.is_wrong)
-            else NOT_KNOWN
+            f"{count(int(one.is_wrong.sum()))} of {count(one.num_judged)}" if len(one.is_wrong) else NOT_KNOWN
         )
         rows.append((one.subject.title, one.read, fixed(one.same, 1), fixed(one.wrong_same, 1), wrong, trust))
     return DataTable(

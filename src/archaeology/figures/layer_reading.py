@@ -67,7 +67,7 @@ class LayerReading:
     Attributes:
         curves: Models by readouts.
         k: Neighbours that vote.
-        chance: Accuracy of guessing, in percent.
+        chance: Accuracy in percent: one of the classes, or the share of the largest where that is more.
         num_known: Images whose classes are told.
         num_asked: Images asked about.
     """
@@ -168,7 +168,7 @@ def draw(data: LayerReading) -> "Figure":
     subjects = list({curve.subject.name: curve.subject for curve in data.curves}.values())
     dashed = sorted({curve.readout for curve in data.curves if not curve.is_main})
     main = sorted({curve.readout for curve in data.curves if curve.is_main})
-    note = f"Dotted: guessing. Lines: {' or '.join(main)}" + (
+    note = f"Dotted: chance. Lines: {' or '.join(main)}" + (
         f"; dashed: {', '.join(dashed)}." if dashed else "."
     )
     top = key_height(subjects)
@@ -223,7 +223,8 @@ layer_reading = figures.register("layer_reading")(
         "multinomial logistic regression with a squared penalty on standardised features, the penalty chosen by "
         "cross-validation within the known images. Share of the asked images named right, with Wilson's 95 % interval. "
         "No image is in both halves, not even as a copy; every class gives one half to each. Classes are those of the "
-        "data, not of the model.",
+        "data, not of the model. Chance: one by the number of classes, or always naming the largest class (the "
+        "majority baseline) where that is right more often.",
         compute=compute,
         headline=headline,
         draw=draw,

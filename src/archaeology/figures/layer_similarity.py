@@ -135,18 +135,22 @@ def headline(data: LayerSimilarity) -> str:
         ends = one.at(0, -1)
         return (
             f"From its first to its last layer {one.first.title} comes to see images otherwise: CKA of the two is "
-            f"{ends.text(2)} (95 % interval, {images})."
+            f"{ends.text(2)} ({_interval(ends)}, {images})."
         )
     row, column = one.best
     top = one.at(row, column)
     names = one.names_at(row, column)
     places = f"{names[0]} of {one.first.title} and {names[1]} of {one.second.title}"
     if (row, column) == (len(one.value) - 1, one.value.shape[1] - 1):
-        return f"They are most alike in their last layers: CKA {top.text(2)} (95 % interval, {images})."
+        return f"They are most alike in their last layers: CKA {top.text(2)} ({_interval(top)}, {images})."
     return (
-        f"They are most alike in {places}: CKA {top.text(2)}; for their last layers {last.text(2)} (95 % intervals, "
-        f"{images})."
+        f"They are most alike in {places}: CKA {top.text(2)}; for their last layers {last.text(2)} "
+        f"({_interval(top)}{'s' if np.isfinite(top.low) else ''}, {images})."
     )
+
+
+def _interval(ends: Ends) -> str:
+    return "95 % interval" if np.isfinite(ends.low) else "too few images for an interval"
 
 
 def draw(data: LayerSimilarity) -> "Figure":

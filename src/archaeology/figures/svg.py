@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 POINTS_PER_INCH, PIXELS_PER_POINT = 72, 4 / 3
+Corners = tuple[float, float, float, float]
+SLACK = 0.05  # points by which an image may stand over its axes, by rounding
 
 
 def svg_text(figure: "Figure", name: str, label: str) -> str:
@@ -31,6 +33,8 @@ def svg_text(figure: "Figure", name: str, label: str) -> str:
     text = buffer.getvalue()
     drawing = ElementTree.fromstring(text[text.index("<svg") :])
     _simplify(drawing)
+    _unclip_images(drawing)
+    _gather_definitions(drawing)
     _name_identifiers(drawing, name)
     _describe(drawing, figure, label)
     written = ElementTree.tostring(drawing, encoding="unicode", short_empty_elements=True)
@@ -51,6 +55,55 @@ def _simplify(parent: ElementTree.Element) -> None:
         kept += list(child) if child.tag == "g" and set(child.attrib) <= {"id"} else [child]
     parent[:] = kept
     parent.text = parent.text if parent.tag == "text" else None
+
+
+def _unclip_images(drawing: ElementTree.Element) -> None:
+    """Take images out of the groups that clip them to their axes where they lie inside anyway, as most do."""
+    boxes = {
+        f"url(#{clip.get('id')})": _box(clip[0], "1 0 0 1 0 0")
+        for clip in drawing.iter("clipPath")
+        if len(clip) == 1 and clip[0].tag == "rect"
+    }
+    for parent in list(drawing.iter()):
+        parent[:] = [_alone_if_inside(child, boxes) for child in parent]
+
+
+def _alone_if_inside(group: ElementTree.Element, boxes: dict[str, Corners]) -> ElementTree.Element:
+    box = boxes.get(group.get("clip-path", ""))
+    if group.tag != "g" or len(group.attrib) != 1 or box is None or [one.tag for one in group] != ["image"]:
+        return group
+    given = re.fullmatch(r"matrix\(([-\d.e]+ 0 0 [-\d. e]+)\)", group[0].get("transform", ""))
+    if given is None:  # turned
+        return group
+    left, top, right, bottom = _box(group[0], given[1])
+    inside = (
+        left > box[0] - SLACK and top > box[1] - SLACK and right < box[2] + SLACK and bottom < box[3] + SLACK
+    )
+    return group[0] if inside else group
+
+
+def _box(element: ElementTree.Element, matrix: str) -> Corners:
+    """Left, top, right and bottom of a rectangle or an image that is scaled and moved."""
+    across, _, _, down, x, y = map(float, matrix.split())
+    left, top, width, height = (float(element.get(key, 0)) for key in ("x", "y", "width", "height"))
+    ends_x, ends_y = (
+        sorted((scale * start + shift, scale * (start + length) + shift))
+        for scale, shift, start, length in ((across, x, left, width), (down, y, top, height))
+    )
+    return ends_x[0], ends_y[0], ends_x[1], ends_y[1]
+
+
+def _gather_definitions(drawing: ElementTree.Element) -> None:
+    """All definitions in one place, each that is used: Matplotlib opens a place for each."""
+    found: list[ElementTree.Element] = []
+    for parent in list(drawing.iter()):
+        if parent.tag != "defs":
+            found += [each for child in parent if child.tag == "defs" for each in child]
+            parent[:] = [child for child in parent if child.tag != "defs"]
+    values = {value for element in (*drawing.iter(), *found) for value in element.attrib.values()}
+    used = [each for each in found if {f"#{each.get('id')}", f"url(#{each.get('id')})"} & values]
+    if used:
+        ElementTree.SubElement(drawing, "defs").extend(used)
 
 
 def _clean(element: ElementTree.Element) -> None:

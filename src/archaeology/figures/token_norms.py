@@ -61,7 +61,7 @@ class TokenNorms:
 
 def compute(source: Layered) -> TokenNorms | None:
     """Norms of the document; None where there are none."""
-    found = layered_part(source, "outliers")
+    found = (layered_part(source, "outliers") or {}).get("models")
     if not found:
         return None
     subjects = subjects_of(source.representation or {}, [one["specimen"] for one in found])

@@ -12,6 +12,7 @@ from archaeology.attention.biases import Bias
 from archaeology.attention.mechanism import LayerShape
 from archaeology.attention.position_scheme import SCHEMES, position_scheme
 from archaeology.attention.rotary import Rotation, phases
+from archaeology.core.names import joined
 from archaeology.figures._theme import (
     COLOURS,
     DIVERGING,
@@ -23,7 +24,7 @@ from archaeology.figures._theme import (
     round_ticks,
     themed,
 )
-from archaeology.figures._world_ink import headline_height, joined, write_at, write_headline
+from archaeology.figures._world_ink import headline_height, write_at, write_headline
 from archaeology.figures._world_source import WorldSource
 from archaeology.figures.drawing import DataTable, Drawing, world_figures
 from archaeology.figures.words import fixed

@@ -45,7 +45,7 @@ class ZeroShotWording:
         model: Its name.
         together: All templates at once.
         rows: Single templates, the best first; none where there is one only.
-        chance: Of a guess.
+        chance: One by the number of classes.
         n: Images.
         num_classes: Names to choose from.
         gap: Best less worst, with its interval; NaN for one template.
@@ -109,7 +109,7 @@ def draw(data: ZeroShotWording) -> "Figure":
     with themed("zero_shot_wording"):
         figure = new_figure(width, top + ROW * len(rows) + 0.5)
         write_headline(figure, headline(data))
-        write_at(figure, LEFT, top - 0.5, f"{data.model}; dotted: a guess", colour="muted", size=8.0)
+        write_at(figure, LEFT, top - 0.5, f"{data.model}; dotted: chance", colour="muted", size=8.0)
         axes = place(figure, LEFT + names, top, WIDE, ROW * len(rows))
         title(axes, f"named rightly, of {data.num_classes} classes (%)")
         highest = max(row.high for row in rows)
@@ -136,7 +136,7 @@ def _short(name: str) -> str:
 
 
 def table(data: ZeroShotWording) -> DataTable:
-    """Every template with its interval, the ensemble first, a guess last."""
+    """Every template with its interval, the ensemble first, chance last."""
     rows = [
         (row.name, percent(row.accuracy), f"{points(row.low)} to {points(row.high)}")
         for row in (data.together, *data.rows)
@@ -150,7 +150,7 @@ def table(data: ZeroShotWording) -> DataTable:
                 f"{points(low)} to {points(high)}",
             )
         )
-    rows.append((f"a guess among {data.num_classes}", percent(data.chance), "\N{EN DASH}"))
+    rows.append((f"chance among {data.num_classes} classes", percent(data.chance), "\N{EN DASH}"))
     return DataTable(("Template", "Named rightly", "95 % interval"), tuple(rows))
 
 

@@ -4,7 +4,13 @@ import sys
 
 import pytest
 
-from archaeology.core.memory import RETURNING, available_mebibytes, can_measure_memory, peak_mebibytes
+from archaeology.core.memory import (
+    RETURNING,
+    available_mebibytes,
+    can_measure_memory,
+    check_room,
+    peak_mebibytes,
+)
 
 MEASURE = """
 import torch
@@ -44,6 +50,18 @@ def test_the_peak_is_what_was_held_at_once_and_not_the_sum():
 @on_linux
 def test_nothing_needs_nothing():
     assert peak_mebibytes(lambda: None) < 1
+
+
+def test_what_does_not_fit_is_refused_before_it_is_begun(monkeypatch):
+    monkeypatch.setattr("archaeology.core.memory.available_mebibytes", lambda: 2048.0)
+    check_room(2**31, "so much", "take less")
+    with pytest.raises(
+        ValueError,
+        match=r"^so much must fit into memory, but would take 2\.5 GiB, and 2\.0 GiB are free; take less\.$",
+    ):
+        check_room(5 * 2**29, "so much", "take less")
+    monkeypatch.setattr("archaeology.core.memory.available_mebibytes", lambda: None)
+    check_room(10**18, "so much", "take less")  # nobody says how much there is
 
 
 def test_what_is_available_is_a_number_or_unknown(monkeypatch, tmp_path):

@@ -10,7 +10,8 @@ from tests.failures.made_up import decoded, fond_of_light, honest, pictures
 from archaeology.core.intervals import wilson
 from archaeology.core.many import corrected
 from archaeology.core.storage import json_text
-from archaeology.failures.causes import find_causes, gathering, within_classes
+from archaeology.failures.causes import find_causes
+from archaeology.failures.gatherings import gathering, within_classes
 from archaeology.failures.planted import plant, plants
 
 

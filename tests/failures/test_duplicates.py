@@ -65,6 +65,15 @@ def test_blocks_change_nothing_and_equal_a_loop_over_pairs(monkeypatch):
     assert {tuple(pair) for pair in duplicates_within(images).pairs.tolist()} == by_loop == {(1, 20), (2, 21)}
 
 
+def test_a_group_is_one_pair_for_each_further_image_and_exact_copies_are_called_exact():
+    images = photos(8)
+    images[3] = images[5] = images[6] = images[1]
+    images[7] = np.clip(images[1].astype(int) + 9, 0, 255)
+    found = duplicates_within(images)
+    assert found.pairs.tolist() == [[1, 3], [1, 5], [1, 6], [1, 7]]
+    assert found.is_exact.tolist() == [True, True, True, False] and found.rows.tolist() == [3, 5, 6, 7]
+
+
 def test_images_without_detail_are_copies_only_if_exact():
     images = np.full((3, 3, 8, 8), 90, np.uint8)
     images[2] = 91

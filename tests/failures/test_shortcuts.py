@@ -99,6 +99,16 @@ def test_a_border_that_all_classes_share_is_no_mark():
     assert all(find_mark(images, labels, target) is None for target in range(4))
 
 
+def test_a_hole_through_which_the_ground_is_seen_is_no_mark_but_the_same_place_in_its_own_colour_is():
+    images, labels = pictures(400)
+    on_ground = np.full_like(images, 3)
+    on_ground[:, :, 4:9, 4:9] = images[:, :, 4:9, 4:9]
+    on_ground[labels == 1, :, 5:8, 5:8] = 3  # class 1 is a ring
+    assert all(find_mark(on_ground, labels, target) is None for target in range(4))
+    on_ground[labels == 1, :, 5:8, 5:8] = 90
+    assert find_mark(on_ground, labels, 1).where.sum() == 9
+
+
 def test_a_mark_that_seven_of_ten_images_carry_is_found():
     images, labels = pictures(400)
     made = plant("watermark", images, labels, target=3)

@@ -33,5 +33,24 @@ def available_mebibytes() -> float | None:
     return _kibibytes(SYSTEM, "MemAvailable") / 1024 if SYSTEM.exists() else None
 
 
+def check_room(num_bytes: int, what: str, remedy: str) -> None:
+    """Raise unless so much fits into memory, before anything is begun that the system would kill.
+
+    Args:
+        num_bytes: Held at once.
+        what: Will be held, as the subject of a sentence.
+        remedy: What to do.
+
+    Raises:
+        ValueError: If there is less, as far as somebody says how much there is.
+    """
+    room, need = available_mebibytes(), num_bytes / 2**20
+    if room is not None and need > room:
+        raise ValueError(
+            f"{what} must fit into memory, but would take {need / 1024:,.1f} GiB, and {room / 1024:,.1f} GiB are free; "
+            f"{remedy}."
+        )
+
+
 def _kibibytes(path: Path, field: str) -> int:
     return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(field))

@@ -3,6 +3,7 @@
 from archaeology.data.augment import crop_and_flip as crop_and_flip
 from archaeology.data.cache import decode_once as decode_once
 from archaeology.data.chosen import choose_evenly as choose_evenly
+from archaeology.data.chosen import labelled as labelled
 from archaeology.data.decoded import DecodedImages as DecodedImages
 from archaeology.data.open import open_source as open_source
 from archaeology.data.registry import image_sources as image_sources

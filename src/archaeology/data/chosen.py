@@ -48,6 +48,22 @@ class ChosenImages:
         return self._source.get(self._rows[index])
 
 
+def labelled(source: ImageSource) -> ImageSource:
+    """The images of `source` that have a label, in their order; the source itself where all have one.
+
+    Raises:
+        ValueError: If none has.
+    """
+    labels = source.labels()
+    rows = [row for row, label in enumerate(labels) if label is not None and label >= 0]
+    if not rows:
+        raise ValueError(
+            f"{source.name} must have images with labels, but none of its {len(labels)} images has one; take labelled "
+            "data, for example a folder with one folder of images for each class."
+        )
+    return source if len(rows) == len(labels) else ChosenImages(source, rows)
+
+
 def choose_evenly(source: ImageSource, n: int, *, seed: int) -> ImageSource:
     """At most `n` images of `source`, spread over the classes as evenly as they allow, in their old order.
 

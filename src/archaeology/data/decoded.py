@@ -1,6 +1,6 @@
 """All images of a data set in one size as one array on disk: reading image i is reading memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,6 +76,11 @@ class DecodedImages:
         if n >= len(self):
             return self
         rows = evenly(self.labels, n, seed)
+        mark = sha256_of(self.fingerprint, "take", rows.astype("<i8").tobytes())
+        return replace(self.only(rows), fingerprint=mark)
+
+    def only(self, rows: "Int[np.ndarray, ' row'] | Sequence[int]") -> "DecodedImages":
+        """These rows in this order, under the fingerprint of all: for a set of its own, give it another."""
         return replace(
             self,
             images=self.images[rows],
@@ -83,7 +88,6 @@ class DecodedImages:
             ids=tuple(self.ids[row] for row in rows),
             boxes=None if self.boxes is None else self.boxes[rows],
             masks=None if self.masks is None else self.masks[rows],
-            fingerprint=sha256_of(self.fingerprint, "take", rows.astype("<i8").tobytes()),
         )
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import torch.nn.functional as F
 
 from archaeology.core.storage import json_text, sha256_of
+from archaeology.data.cache import DecodedImages, decode_once
+from archaeology.data.source import ImageSource
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
-from archaeology.dig.labels import ClassMatch
+from archaeology.dig.labels import ClassMatch, why_no_errors
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.dig.survey import Images
 from archaeology.failures.causes import find_causes
@@ -22,7 +24,7 @@ from archaeology.robustness.survey_parts import png
 from archaeology.specimens.reordered import reordered
 from archaeology.specimens.specimen import Specimen
 
-VERSION = 1  # raise it whenever the same images and models would give other numbers
+VERSION = 2  # raise it whenever the same images and models would give other numbers
 BUDGET = {
     "cpu": 4e12,
     "cuda": 4e14,
@@ -47,6 +49,7 @@ def causes_of_both(
     images: Images,
     parts: Parts,
     config: DigConfig,
+    training: ImageSource | None = None,
 ) -> dict[str, Any] | None:
     """The document of `causes.json`; None where it was switched off.
 
@@ -54,13 +57,11 @@ def causes_of_both(
     """
     if config.causes_images == 0:
         return None
-    for role, match in matches.items():
-        if match.logit is None or (images.decoded.labels < 0).any():
-            return {
-                "reason": f"there are no labels to be wrong about: for {specimens[role].name}, {match.reason}"
-            }
-        if len(set(match.logit.tolist())) < len(match.logit):
-            return {"reason": f"two classes of the data are one for {specimens[role].name}; rename one"}
+    reason = why_no_errors(
+        {specimens[role].name: match for role, match in matches.items()}, images.decoded.labels
+    )
+    if reason:
+        return {"reason": reason}
     count = causes_count(config, specimens, available=len(images))
     if count < 2 or len(images.decoded.classes) < 2:
         return {"reason": _why_not(count, len(images), len(images.decoded.classes))}
@@ -72,11 +73,16 @@ def causes_of_both(
     known = (
         str(VERSION), *prints.values(), *(one.name for one in specimens.values()), chosen.key(slice(None)), labels,
         sha256_of(*chosen.decoded.ids, *objects), *chosen.decoded.classes, str(config.seed),
+        "" if training is None else training.fingerprint,
     )  # fmt: skip
 
     def arrays() -> Arrays:
         predicts = {_called(role, specimens): one.predict for role, one in aligned.items()}
-        found = find_causes(chosen.decoded, predicts, seed=config.seed).describe(chosen.decoded.ids)
+        learned = None if training is None else _learned(training, chosen.decoded, specimens, config)
+        causes = find_causes(chosen.decoded, predicts, training=learned, seed=config.seed)
+        found = causes.describe(chosen.decoded.ids, None if learned is None else learned.ids)
+        if training is not None and learned is not None:
+            found["training"] = {"name": training.name, "split": training.split, "n": len(learned)}
         found["roles"] = {role: _called(role, specimens) for role in specimens}
         found["classes"] = list(chosen.decoded.classes)
         found["labels"] = chosen.decoded.labels.tolist()
@@ -84,6 +90,14 @@ def causes_of_both(
         return {"json": np.frombuffer(json_text(found).encode(), np.uint8)}
 
     return json.loads(parts.get("causes", known, count, arrays)["json"].tobytes())
+
+
+def _learned(
+    training: ImageSource, asked: DecodedImages, specimens: Mapping[str, Specimen], config: DigConfig
+) -> DecodedImages:
+    """What the models were trained on, cut as the images asked are, so that the same file has the same pixels."""
+    size = (asked.images.shape[-2], asked.images.shape[-1])
+    return decode_once(training, size, crop_fraction=specimens["vit"].crop_fraction, skip_bad=config.skip_bad)
 
 
 def pictures(named: Sequence[Mapping[str, Any]], images: Images) -> dict[str, str]:

@@ -20,6 +20,13 @@ class DigConfig(BaseModel):
     split: str | None = Field(
         default=None, description="which part of the data; None takes the one meant for testing"
     )
+    training_data: str | None = Field(
+        default=None,
+        description="what the models learned from, where known: copies of it in the data are told",
+    )
+    training_split: str | None = Field(
+        default=None, description="which part of that; None takes train, or all where there are no parts"
+    )
     images: int = Field(default=1000, ge=1, description="how many images, chosen evenly over the classes")
     out: Path | None = Field(default=None, description="run directory; None makes one under runs/")
     seed: int = Field(default=0, ge=0, description="of the choice of images and of the bootstrap")

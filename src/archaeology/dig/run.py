@@ -101,7 +101,7 @@ def dig_config(
                 "name a model with attention, and the CNN with --cnn."
             )
         source = _source(data or config.data, config.split)
-        excavate(site, specimens, source)
+        excavate(site, specimens, source, _training(config))
     return RunDirectory(folder)
 
 
@@ -206,7 +206,9 @@ class Site:
         self.log(f"{name}: done in {self.seconds[name]} s")
 
 
-def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) -> None:
+def excavate(
+    site: Site, specimens: dict[str, Specimen], source: ImageSource, training: ImageSource | None = None
+) -> None:
     """Everything between the models and `run.json`."""
     config, started = site.config, time.monotonic()
     vit, cnn = specimens["vit"], specimens["cnn"]
@@ -238,7 +240,7 @@ def excavate(site: Site, specimens: dict[str, Specimen], source: ImageSource) ->
     with site.stage("attack"):
         broken = survey_both(specimens, prints, matches, images, parts, config)
     with site.stage("causes"):
-        causes = causes_of_both(specimens, prints, matches, images, parts, config)
+        causes = causes_of_both(specimens, prints, matches, images, parts, config, training)
     with site.stage("represent"):
         layered = represent_both(specimens, prints, answers, matches, images, parts, config)
     with site.stage("dissect"):
@@ -340,6 +342,22 @@ def _specimen(given: str | Specimen, device: str) -> Specimen:
 
 def _source(given: str | ImageSource, split: str | None) -> ImageSource:
     return open_source(given, split=split) if isinstance(given, str) else given
+
+
+def _training(config: DigConfig) -> ImageSource | None:
+    """What the models learned from, where the user says: its part for training, or all where it has no parts."""
+    if config.training_data is None:
+        return None
+    if config.training_split is not None:
+        return open_source(config.training_data, split=config.training_split)
+    try:
+        return open_source(config.training_data, split="train")
+    except ValueError:
+        with suppress(ValueError):
+            whole = open_source(config.training_data)
+            if whole.split is None:
+                return whole
+        raise  # it has parts, and none is called so
 
 
 @contextmanager

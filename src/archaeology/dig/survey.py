@@ -4,7 +4,7 @@ Nothing here is written into the run directory but parts; `assemble.py` turns th
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
@@ -55,15 +55,7 @@ class Images:
 
     def only(self, rows: Sequence[int]) -> "Images":
         """These rows alone."""
-        decoded = replace(
-            self.decoded,
-            images=self.decoded.images[rows],
-            labels=self.decoded.labels[rows],
-            ids=tuple(self.decoded.ids[row] for row in rows),
-            boxes=None if self.decoded.boxes is None else self.decoded.boxes[rows],
-            masks=None if self.decoded.masks is None else self.decoded.masks[rows],
-        )
-        return Images(decoded, tuple(self.hashes[row] for row in rows), self.chunk)
+        return Images(self.decoded.only(rows), tuple(self.hashes[row] for row in rows), self.chunk)
 
     def tensor(self, rows: "slice | Sequence[int]") -> torch.Tensor:
         """Those images as 8-bit tensors."""

@@ -11,21 +11,31 @@ compared with those of its own label only, so that a hard class does not pass fo
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from archaeology.core.intervals import Interval, wilson
 from archaeology.core.many import corrected, paired_share
+from archaeology.core.names import short_name
 from archaeology.core.seeding import numpy_generator
 from archaeology.core.shapes import Image, Logits
 from archaeology.data.decoded import DecodedImages
 from archaeology.failures.attributes import Values, attributes, measured_attributes
 from archaeology.failures.duplicates import Duplicates, duplicates_across, duplicates_within
+from archaeology.failures.gatherings import (
+    EXAMPLES,
+    FIFTHS,
+    Gathering,
+    Labels,
+    Right,
+    fifths_within,
+    gathering,
+    share_right,
+)
 from archaeology.failures.interventions import AS_LARGE, changes, set_attribute, the_other_way
 from archaeology.failures.label_errors import LabelErrors, label_errors
 from archaeology.failures.shortcuts import (
@@ -37,43 +47,16 @@ from archaeology.failures.shortcuts import (
     Intervention,
     Shortcut,
     askable_classes,
+    find_marks,
     find_shortcuts,
     is_shortcut,
 )
 
 LEVEL = 0.05
-FIFTHS = 5
-EXAMPLES = 6
 TOLERATED_COPIES = 0.01
 CHUNK = 128
 
 Predict = Callable[[Image], Logits]
-Labels = Int[np.ndarray, " _"]
-Right = Bool[np.ndarray, " _"]
-
-
-@dataclass(frozen=True, eq=False)
-class Gathering:
-    """Whether a model is right more often at one end of an attribute, among images of the same label.
-
-    Attributes:
-        model: Its name.
-        attribute: Name.
-        shares: Share right in each fifth of the images, by the attribute, the lowest values first; fifths are made
-            within each class, so that all have the same classes.
-        difference: Share right in the highest fifth less that in the lowest, with interval.
-        p_value: That being right has nothing to do with it, within classes.
-        p_corrected: Among all questions (Holm).
-        examples: Failures at the end where there are more of them.
-    """
-
-    model: str
-    attribute: str
-    shares: tuple[Interval, ...]
-    difference: Interval
-    p_value: float
-    examples: tuple[int, ...]
-    p_corrected: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +112,8 @@ class Causes:
     num_images: int
     num_questions: int
 
-    def describe(self, ids: tuple[str, ...]) -> dict[str, Any]:
-        """As JSON: rows are those of the images asked, ids their names."""
+    def describe(self, ids: tuple[str, ...], known_ids: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """As JSON: rows are those of the images asked, ids their names; `known_ids` are those of the training set."""
         wrong, copies = self.label_errors, self.duplicates
         return {
             "n": self.num_images,
@@ -163,6 +146,7 @@ class Causes:
                 "cosine": copies.cosine.tolist(),
                 "is_exact": copies.is_exact.tolist(),
                 "within": copies.within,
+                "originals": [(known_ids or ids)[row] for row in copies.pairs[:, 0 if copies.within else 1]],
             },
         }
 
@@ -191,6 +175,7 @@ def find_causes(
     probability = {name: probabilities(predict, images, len(names)) for name, predict in models.items()}
     answers = {name: values.argmax(axis=1) for name, values in probability.items()}
     total = _num_questions(labels, len(names), measured, len(models))
+    marks = find_marks(images.images, labels, num_classes=len(names), seed=seed)
     gatherings, asked = [], []
     for name, predict in models.items():
         right = answers[name] == labels
@@ -206,7 +191,7 @@ def find_causes(
             _shortcut_cause(name, one, names)
             for one in find_shortcuts(
                 answer, images.images, labels, measured, answers[name],
-                num_classes=len(names), level=LEVEL, questions=total, seed=seed,
+                num_classes=len(names), marks=marks, level=LEVEL, questions=total, seed=seed,
             )
         ]  # fmt: skip
     known = [_known_classes(values, len(names)) for values in probability.values()]
@@ -256,69 +241,6 @@ def answering(predict: Predict) -> Callable[[Image], Labels]:
     return answer
 
 
-def gathering(model: str, attribute: str, values: Values, labels: Labels, right: Right) -> Gathering:
-    """One attribute and whether one model is right, within classes."""
-    known = np.isfinite(values)
-    fifth = np.full(len(values), -1)
-    fifth[known] = fifths_within(values[known], labels[known])
-    shares = tuple(_share(right[fifth == part]) for part in range(FIFTHS))
-    low, high = (right[fifth == part] for part in (0, FIFTHS - 1))
-    difference = _difference(high, low)
-    worse = FIFTHS - 1 if difference.value < 0 else 0
-    rows = np.flatnonzero((fifth == worse) & ~right)
-    order = rows[np.argsort(values[rows] * (-1 if worse else 1), kind="stable")]
-    p_value = within_classes(values[known], labels[known], right[known])
-    return Gathering(model, attribute, shares, difference, p_value, tuple(order[:EXAMPLES].tolist()))
-
-
-def fifths_within(values: Values, labels: Labels) -> Int[np.ndarray, " image"]:
-    """In which fifth of its class each image lies, 0 for the lowest values."""
-    return np.minimum((ranks_within(values, labels) * FIFTHS).astype(np.int64), FIFTHS - 1)
-
-
-def ranks_within(values: Values, labels: Labels) -> Float[np.ndarray, " image"]:
-    """Rank within the class, over its size: between 0 and 1, ties in the middle."""
-    found = np.zeros(len(values))
-    for one in np.unique(labels):
-        rows = labels == one
-        found[rows] = (np.asarray(stats.rankdata(values[rows])) - 0.5) / rows.sum()  # pyright: ignore
-    return found
-
-
-def within_classes(values: Values, labels: Labels, right: Right) -> float:
-    """P-value that being right has nothing to do with the rank of a value among images of the same label.
-
-    Sum over classes of rank times right, against all ways to deal "right" within each class: its mean and variance
-    under that are known exactly (`mantel1963chi`), its shape is taken as normal. 1 where nothing varies.
-    """
-    ranks = ranks_within(values, labels)
-    away, variance = 0.0, 0.0
-    for one in np.unique(labels):
-        rows = labels == one
-        n = int(rows.sum())
-        if n < 2:
-            continue
-        rank, hit = ranks[rows] - ranks[rows].mean(), right[rows] - right[rows].mean()
-        away += float(rank @ hit)
-        variance += float((rank**2).sum() * (hit**2).sum() / (n - 1))
-    return 1.0 if variance <= 1e-12 else min(1.0, 2 * NormalDist().cdf(-abs(away) / np.sqrt(variance)))
-
-
-def _share(right: Right) -> Interval:
-    if len(right) == 0:
-        return Interval(np.nan, np.nan, np.nan, 0, "wilson")
-    return wilson(int(right.sum()), len(right))
-
-
-def _difference(first: Right, second: Right) -> Interval:
-    """First share less second, of different images, with Newcombe's interval (`newcombe1998interval`)."""
-    one, other = _share(first), _share(second)
-    gap = one.value - other.value
-    low = gap - float(np.hypot(one.value - one.low, other.high - other.value))
-    high = gap + float(np.hypot(one.high - one.value, other.value - other.low))
-    return Interval(gap, low, high, one.n + other.n, "newcombe")
-
-
 def _attribute_cause(
     found: Gathering,
     values: Values,
@@ -353,11 +275,11 @@ def _attribute_cause(
     known = attributes.get(found.attribute)
     is_named = gain.low > 0 and gain.value >= LEAST_MOVED
     words = known.high_words if is_high else known.low_words
-    title = f"{short(found.model)} fails on images that are {words}" if is_named else ""
+    title = f"{short_name(found.model)} fails on images that are {words}" if is_named else ""
     text = (
-        f"Of the fifth of each class that is most so, {_words(_share(right[rows]))} are right; with the {known.title} "
-        f"that is usual in the class {_words(_share(after))}, with a change the other way "
-        f"{_words(_share(back))}. {_how_far(reached)}"
+        f"Of the fifth of each class that is most so, {_words(share_right(right[rows]))} are right; with the "
+        f"{known.title} that is usual in the class {_words(share_right(after))}, with a change the other way "
+        f"{_words(share_right(back))}. {_how_far(reached)}"
     )
     return replace(
         none,
@@ -378,7 +300,7 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
         return cause
     is_named = is_shortcut(found)
     if found.what == PLACE:
-        title = f"{short(model)} knows {target} by a mark {_place_words(found)}"
+        title = f"{short_name(model)} knows {target} by a mark {_place_words(found)}"
         seen = (
             f"{_words(found.association)} of the images of {target} carry the same pixels there, "
             f"{100 * found.elsewhere:.1f} % of the others."
@@ -386,7 +308,7 @@ def _shortcut_cause(model: str, found: Shortcut, names: tuple[str, ...]) -> Caus
         given = "With these pixels pasted"
     else:
         kind = attributes.get(found.what)
-        title = f"{short(model)} knows {target} by its {kind.title}"
+        title = f"{short_name(model)} knows {target} by its {kind.title}"
         words = kind.high_words if found.level > found.usual else kind.low_words
         area = found.association
         seen = (
@@ -464,9 +386,9 @@ def _copies_cause(found: Duplicates) -> Cause:
     where = "are there more than once" if found.within else "are in the training set, too"
     title = f"{len(rows):,} of {found.num_images:,} images {where}" if len(rows) else ""
     text = (
-        f"{int(found.is_exact.sum()):,} pairs have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
+        f"{int(found.is_exact.sum()):,} have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
         "What is right or wrong about them counts twice." if found.within else
-        f"{int(found.is_exact.sum()):,} pairs have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
+        f"{int(found.is_exact.sum()):,} have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
         "Whether a model is right on them tells how well it remembers, not how well it sees."
     )  # fmt: skip
     return Cause(
@@ -492,11 +414,6 @@ def _more(first: Right, second: Right) -> float:
 def _words(share: Interval, *, n: bool = True) -> str:
     of = f", n = {share.n:,}" if n else ""
     return f"{100 * share.value:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f}{of})"
-
-
-def short(name: str) -> str:
-    """A model's name without where it comes from."""
-    return name.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1] or name
 
 
 def _known_classes(values: Float[np.ndarray, "image logit"], count: int) -> Float[np.ndarray, "image class"]:

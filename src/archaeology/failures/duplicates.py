@@ -28,7 +28,9 @@ Pictures = UInt8[np.ndarray, "_ _ _ _"]
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Pairs of images that are the same, or nearly.
+    """Images that are there again, the same or nearly, each with its nearest copy.
+
+    One pair for each such image, not one for every two of a group: a thousand black frames are 999 pairs.
 
     Attributes:
         pairs: Row in the first set, row in the second (or in the same set, always larger).
@@ -46,12 +48,12 @@ class Duplicates:
 
     @property
     def rows(self) -> Int[np.ndarray, " row"]:
-        """Images of the first set that have a copy, each once; within one set only the later ones of a group."""
+        """Images of the first set that have a copy, in order; within one set only the later ones of a group."""
         return np.unique(self.pairs[:, 1 if self.within else 0])
 
 
 def duplicates_within(images: Pictures) -> Duplicates:
-    """Copies among the images of one set; pair (i, j) has i < j.
+    """Images of one set that are there before; pair (i, j) has i < j.
 
     Raises:
         ValueError: If there is no image.
@@ -62,8 +64,8 @@ def duplicates_within(images: Pictures) -> Duplicates:
 def duplicates_across(asked: Pictures, known: Pictures) -> Duplicates:
     """Images of one set (of the test, say) that are in another (the training).
 
-    Time grows with the product of both sizes (50,000 x 10,000 is 5 * 10^8 cosines of 768 numbers), memory with
-    their sum.
+    Time grows with the product of both sizes (50,000 x 10,000 is 5 * 10^8 cosines of 768 numbers), memory with that
+    of `asked`; `known` may be a memory map and is read a block at a time.
 
     Raises:
         ValueError: If a set is empty, or their images differ in channels.
@@ -100,49 +102,60 @@ def _direction(values: Float[Tensor, "image value"]) -> Float[Tensor, "image val
 
 
 def _found(asked: Pictures, known: Pictures | None) -> Duplicates:
-    first, detail = thumbnails(asked)
-    second, other_detail = (first, detail) if known is None else thumbnails(known)
-    near: list[np.ndarray] = []
-    cosines: list[np.ndarray] = []
-    for start in range(0, len(first), BLOCK):
-        for begin in range(0 if known is not None else start, len(second), BLOCK):
-            alike = first[start : start + BLOCK] @ second[begin : begin + BLOCK].T
-            rows, columns = (alike >= ALIKE).nonzero(as_tuple=True)
-            value = alike[rows, columns]
-            pair = torch.stack([rows + start, columns + begin], dim=1)
-            same = (detail[pair[:, 0]] * other_detail[pair[:, 1]]).sum(dim=1) >= ALIKE_IN_DETAIL
-            keep = same & (pair[:, 0] < pair[:, 1]) if known is None else same
-            near.append(pair[keep].numpy())
-            cosines.append(value[keep].double().clamp(max=1).numpy())
+    """Each image with the copy that is most alike: an exact one if there is any, else the nearest."""
+    partner, cosine = _nearest(asked, known)
     exact = _exact(asked, known)
-    found: dict[tuple[int, int], float] = {}
-    for (one, other), value in zip(
-        np.concatenate(near).tolist(), np.concatenate(cosines).tolist(), strict=True
-    ):
-        found[one, other] = value
-    found |= dict.fromkeys(exact, 1.0)
-    pairs = sorted(found, key=lambda pair: (pair not in exact, -found[pair], pair))
+    partner |= exact
+    pairs = sorted(partner, key=lambda row: (row not in exact, -cosine.get(row, 1.0), row))
+    ends = [(partner[row], row) if known is None else (row, partner[row]) for row in pairs]
     return Duplicates(
-        np.array(pairs, dtype=np.int64).reshape(-1, 2),
-        np.array([found[pair] for pair in pairs], dtype=np.float64),
-        np.array([pair in exact for pair in pairs], dtype=bool),
+        np.array(ends, dtype=np.int64).reshape(-1, 2),
+        np.array([1.0 if row in exact else cosine[row] for row in pairs], dtype=np.float64),
+        np.array([row in exact for row in pairs], dtype=bool),
         len(asked),
         known is None,
     )
 
 
-def _exact(asked: Pictures, known: Pictures | None) -> set[tuple[int, int]]:
-    """Pairs with the same pixels, also where an image has no detail; of a group only the first with each other."""
+def _nearest(asked: Pictures, known: Pictures | None) -> tuple[dict[int, int], dict[int, float]]:
+    """For each image that has a near copy (within one set: an earlier one), the row of the nearest and the cosine."""
+    first, detail = thumbnails(asked)
+    best, where = torch.full((len(first),), -1.0), torch.full((len(first),), -1)
+    for begin in range(0, len(asked if known is None else known), BLOCK):
+        columns = slice(begin, begin + BLOCK)
+        second, other = (first[columns], detail[columns]) if known is None else thumbnails(known[columns])
+        for start in range(begin if known is None else 0, len(first), BLOCK):
+            rows = slice(start, start + BLOCK)
+            alike = first[rows] @ second.T
+            if known is None and begin == start:
+                alike = alike.tril(-1)
+            if not (alike >= ALIKE).any():
+                continue
+            alike[(alike < ALIKE) | (detail[rows] @ other.T < ALIKE_IN_DETAIL)] = -1.0
+            value, place = alike.max(dim=1)
+            is_nearer = value > best[rows]
+            best[rows] = torch.where(is_nearer, value, best[rows])
+            where[rows] = torch.where(is_nearer, place + begin, where[rows])
+    found = (where >= 0).nonzero()[:, 0].tolist()
+    cosines = best.double().clamp(max=1)
+    return {row: int(where[row]) for row in found}, {row: float(cosines[row]) for row in found}
+
+
+def _exact(asked: Pictures, known: Pictures | None) -> dict[int, int]:
+    """For each image with the same pixels as one of the other set (or an earlier one), the first such row.
+
+    Also where an image has no detail at all, which nothing can be near to.
+    """
     where: dict[str, int] = {}
-    found: set[tuple[int, int]] = set()
+    found: dict[int, int] = {}
     for row, image in enumerate(asked if known is None else known):
         mark = sha256_of(repr(image.shape), image.tobytes())
         if known is None and mark in where:
-            found.add((where[mark], row))
+            found[row] = where[mark]
         where.setdefault(mark, row)
     if known is not None:
         for row, image in enumerate(asked):
             mark = sha256_of(repr(image.shape), image.tobytes())
             if mark in where:
-                found.add((row, where[mark]))
+                found[row] = where[mark]
     return found

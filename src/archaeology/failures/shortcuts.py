@@ -13,14 +13,14 @@ Sources: `geirhos2020shortcut` for the idea, `lapuschkin2019unmasking` for the w
 area under the ROC curve is above 0.8 (`hanley1982meaning`), Fisher's, McNemar's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
+from scipy import ndimage, stats  # pyright: ignore[reportMissingTypeStubs]
 
 from archaeology.core.intervals import Interval, wilson
 from archaeology.core.many import paired_share
@@ -40,9 +40,14 @@ STEADY, ELSEWHERE = (
     0.3,
 )  # share of a class's images that have a pixel of the mark, at least; of others, at most
 FEWEST_PIXELS = 4
+GROUND = 0.2  # share of all pixels of other classes: a colour as common is their ground, and no mark
+BIN = 8  # grey levels that count as one when colours are counted
 CARRIED = 0.8  # share of the mark's pixels that an image must have to carry it
 CHUNK = 64  # images whose pixels are compared at once
 MOST_CHANGED = 256  # images that are changed for one question
+MOST_COMPARED = (
+    512  # images of other classes that a mark is looked for in, half of them to find, half to test
+)
 PLACE = "place"
 OTHER_WAY = "as much the other way"
 
@@ -139,6 +144,7 @@ def find_shortcuts(
     answers: Labels,
     *,
     num_classes: int,
+    marks: Mapping[int, Mark | None] | None = None,
     level: float = 0.05,
     questions: int | None = None,
     seed: int = 0,
@@ -152,6 +158,8 @@ def find_shortcuts(
         measured: Attributes of the images (`measured_attributes`).
         answers: What the model says of the images.
         num_classes: How many classes there are.
+        marks: By class, as `find_marks` gives them with the same seed; pass them where several models are asked of
+            the same images, since they do not depend on the model.
         level: Of all questions together; an association weaker than `level / questions` is not tested further.
         questions: How many are asked in all; by itself those asked here.
         seed: Of what is drawn for controls.
@@ -170,9 +178,11 @@ def find_shortcuts(
     asked = [name for name in changes if name in measured]
     classes = askable_classes(labels, num_classes)
     total = questions or len(classes) * (len(asked) + 1)
+    if marks is None:
+        marks = find_marks(images, labels, num_classes=num_classes, seed=seed)
     search = _Search(answer, images, labels, answers, level / max(total, 1), seed)
     found = [search.attribute(name, measured[name], target) for target in classes for name in asked]
-    return (*found, *(search.place(target) for target in classes))
+    return (*found, *(search.place(target, marks[target]) for target in classes))
 
 
 def askable_classes(labels: Labels, num_classes: int) -> list[int]:
@@ -206,9 +216,8 @@ class _Search:
             return found
         return replace(found, intervention=done, p_value=max(p_value, done.p_value))
 
-    def place(self, target: int) -> Shortcut:
+    def place(self, target: int, mark: Mark | None) -> Shortcut:
         nan = float("nan")
-        mark = find_mark(self.images, self.labels, target, seed=self.seed)
         if mark is None or mark.p_value >= self.bar:
             none = Interval(nan, nan, nan, 0, "none found")
             seen = none if mark is None else mark.share
@@ -365,14 +374,26 @@ def _p_tells(inside: Some, outside: Some) -> float:
     return min(1.0, 2 * NormalDist().cdf(-(abs(area - 0.5) - (TELLS - 0.5)) / _error_of_area(TELLS, n, m)))
 
 
+def find_marks(
+    images: Pictures, labels: Labels, *, num_classes: int, seed: int = 0
+) -> dict[int, Mark | None]:
+    """The mark of every class with enough images; None where it has none."""
+    return {
+        target: find_mark(images, labels, target, seed=seed)
+        for target in askable_classes(labels, num_classes)
+    }
+
+
 def find_mark(images: Pictures, labels: Labels, target: int, *, seed: int = 0) -> Mark | None:
     """Pixels that most images of a class share and hardly any other has; None where there are too few of them.
 
-    They are looked for in one half of the images and tested in the other; nothing is with fewer than 20 of the class.
+    Pixels with the colour of the ground on which other classes stand are none: the hole of a ring is always there, and
+    is what the ring is. They are looked for in one half of the images and tested in the other, at most 512 of other
+    classes in all, drawn at random; nothing is with fewer than 20 of the class.
     """
     rows = numpy_generator(seed, "halves", target).permutation(len(labels))
     inside = rows[labels[rows] == target]
-    outside = rows[labels[rows] != target]
+    outside = rows[labels[rows] != target][:MOST_COMPARED]
     if len(inside) < 2 * FEWEST or len(outside) < 2 * FEWEST:
         return None
     first, second = inside[: len(inside) // 2], inside[len(inside) // 2 :]
@@ -380,6 +401,7 @@ def find_mark(images: Pictures, labels: Labels, target: int, *, seed: int = 0) -
     steady = _same(images[first], usual).mean(axis=0)
     elsewhere = _same(images[outside[: len(outside) // 2]], usual).mean(axis=0)
     where = (steady >= STEADY) & (elsewhere <= ELSEWHERE) & (steady - elsewhere >= 0.5)
+    where &= _commonness(usual, images[outside[: len(outside) // 2]]) < GROUND
     if where.sum() < FEWEST_PIXELS:
         return None
     tested = outside[len(outside) // 2 :]
@@ -390,6 +412,22 @@ def find_mark(images: Pictures, labels: Labels, target: int, *, seed: int = 0) -
     carriers = known[_carries(images[known], usual, where)]
     pixels = np.where(where, usual.round(), 0).astype(np.uint8)
     return Mark(where, pixels, wilson(int(has.sum()), len(has)), float(lacks.mean()), p_value, carriers)
+
+
+def _commonness(
+    colours: Float[np.ndarray, "channel height width"], images: Pictures
+) -> Float[np.ndarray, "height width"]:
+    """For each pixel's colour, the share of all pixels of these images that have it, within 8 to 16 grey levels."""
+    shape = (256 // BIN,) * len(colours)
+
+    def bins(values: np.ndarray) -> np.ndarray:
+        return np.asarray(np.ravel_multi_index(tuple((values // BIN).astype(np.int64)), shape))
+
+    counts = sum(np.bincount(bins(image).ravel(), minlength=int(np.prod(shape))) for image in images)
+    around = ndimage.convolve(
+        np.asarray(counts, dtype=np.float64).reshape(shape), np.ones((3,) * len(shape)), mode="constant"
+    )
+    return around.ravel()[bins(colours)] / (len(images) * images[0][0].size)
 
 
 def _same(

@@ -84,12 +84,7 @@ def part_of(place: str, split: str) -> DecodedImages:
     tested = evenly(whole.labels, len(whole) // TEST_SHARE, seed=0)
     rows = tested if split == "test" else np.setdiff1d(np.arange(len(whole)), tested)
     return replace(
-        whole,
-        images=whole.images[rows],
-        labels=whole.labels[rows],
-        ids=tuple(whole.ids[row] for row in rows),
-        boxes=None if whole.boxes is None else whole.boxes[rows],
-        masks=None if whole.masks is None else whole.masks[rows],
+        whole.only(rows),
         fingerprint=sha256_of(whole.fingerprint, "part", rows.astype("<i8").tobytes()),
         split=split,
     )

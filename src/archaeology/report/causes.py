@@ -160,11 +160,17 @@ def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
             "Wrong labels were not shown to be more than mistakes of the models explain: estimate "
             f"{_ends(wrong['share'])}."
         )
+    other = "another" if copies["within"] else "one that the models learned from"
     if len(copies["pairs"]) and not any(one["kind"] == "duplicates" for one in document["causes"]):
         said.append(
-            f"{plural(len(copies['pairs']), 'pair')} of images have the same pixels or hashes that differ in few bits. "
+            f"{plural(len(copies['pairs']), 'image')} with the same pixels as {other}, or alike when shrunk. "
             "Images with a copy were not "
             f"shown to be more than one in a hundred: {_ends(_copied(document))}."
+        )
+    if "training" in document:
+        said.append(
+            f"Copies were looked for among the {count(int(document['training']['n']))} images that the models learned "
+            f"from ({document['training']['name']}, {document['training']['split']})."
         )
     said.append(
         "Not found: marks that come in several places or are half transparent, labels that people confuse, copies that "

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from archaeology.core.names import short_name
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures import Drawing, figures, svg_text
 from archaeology.figures.drawing import DataTable
@@ -203,7 +204,7 @@ def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _data_words(facts: dict[str, Any]) -> str:
-    name = str(facts["name"]).split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1]
+    name = short_name(str(facts["name"]))
     return f"{name}, {facts['split']} split" if facts["split"] else name
 
 

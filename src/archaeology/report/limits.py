@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from archaeology.core.names import short_name
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.map_findings import NAMES
 from archaeology.explain.method import title_of
 from archaeology.figures.words import count, fixed, plural, tight
 from archaeology.report.attack_terms import MEASURES
-from archaeology.report.representation import TERMS, counts_of
+from archaeology.report.representation import counts_of, left_out, part_title
 
 FEW = 100  # images; a share measured on fewer has an interval of up to 20 points and more
 LEADERBOARD = "leaderboard"
@@ -56,7 +57,7 @@ def _images(run: RunDirectory) -> str:
         widest = agreement["high"] - agreement["low"]
     reach = f", so a share of them is known to about ±{fixed(50 * widest, 1)} points" if widest else ""
     data = run.run["data"]
-    name = str(data["name"]).split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1]
+    name = short_name(str(data["name"]))
     of = f" of {count(data['num_available'])}" if data.get("num_available") else ""
     return (
         f"{plural(n, 'image')}{of} of {name}{reach}. What holds for them holds for images drawn in the same "
@@ -192,9 +193,9 @@ def missing(run: RunDirectory) -> Iterator[str]:
         yield f"{title}: {str(reason).rstrip('.')}."
     if reason := results.get("not_represented"):
         yield f"What the layers know: {reason}."
-    for part, reason in ((run.representation or {}).get("missing") or {}).items():
-        title = TERMS[part].title if part in TERMS else str(part).replace("_", " ").capitalize()
-        yield f"{title}: {str(reason).rstrip('.')}."
+    for part, model, reason in left_out(run.representation or {}):
+        title = f"{part_title(part)} of {short_name(model)}" if model else part_title(part)
+        yield f"{title[:1].upper()}{title[1:]}: {reason.rstrip('.')}."
     if reason := results.get("not_dissected"):
         yield f"Kinds of failure: {reason}."
     for part, reason in ((run.dissection or {}).get("missing") or {}).items():

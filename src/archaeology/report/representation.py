@@ -1,6 +1,6 @@
 """What the layers know: which layers are alike, where the class becomes readable, what lies near what."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ class Representation:
         models: Their names.
         intro: How it was asked, in sentences.
         layers: For each model its layers in order, as text.
-        missing: Parts that could not be measured, with reasons.
+        missing: Parts that could not be measured, of all models or of one, with reasons.
     """
 
     models: tuple[str, ...]
@@ -103,10 +103,25 @@ def representation(run: RunDirectory) -> Representation | None:
             (subjects[one["name"]].title, ", ".join(map(str, one["layers"]))) for one in document["specimens"]
         ),
         missing=tuple(
-            (TERMS[part].title if part in TERMS else part.replace("_", " "), str(reason))
-            for part, reason in (document.get("missing") or {}).items()
+            (f"{part_title(part)} of {subjects[model].title}" if model else part_title(part), reason)
+            for part, model, reason in left_out(document)
         ),
     )
+
+
+def part_title(part: str) -> str:
+    """What a part measures, in words."""
+    return TERMS[part].title if part in TERMS else part.replace("_", " ")
+
+
+def left_out(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What was not measured: the part, the model where it is so of one only (else ""), and the reason."""
+    for part, reason in (document.get("missing") or {}).items():
+        yield str(part), "", str(reason)
+    for part in TERMS:
+        found = document.get(part)
+        for model, reason in (found.get("missing") or {}).items() if isinstance(found, Mapping) else ():
+            yield part, str(model), str(reason)
 
 
 def _intro(document: Mapping[str, Any]) -> list[str]:
@@ -140,7 +155,9 @@ def counts_of(document: Mapping[str, Any]) -> dict[str, int]:
     found = {
         "reading": (document.get("reading") or {}).get("num_asked"),
         "few_shot": (document.get("few_shot") or {}).get("n"),
-        "outliers": min((one["n"] for one in document.get("outliers") or ()), default=None),
+        "outliers": min(
+            (one["n"] for one in (document.get("outliers") or {}).get("models") or ()), default=None
+        ),
         "objects": (document.get("objects") or {}).get("n"),
     }
     return {

@@ -120,7 +120,7 @@ def test_layers_have_their_number_in_the_model_or_their_path(made_up):
 
 
 def test_outliers_have_a_figure_and_no_finding(made_up):
-    assert made_up["outliers"] and not [
+    assert made_up["outliers"]["models"] and not [
         one for one in representation_findings(made_up) if one.evidence == "token_norms"
     ]
 

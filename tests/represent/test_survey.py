@@ -13,17 +13,18 @@ from tests.represent.test_features import convnet, registered_vit
 import archaeology as arc
 from archaeology.core.errors import UnknownNameError
 from archaeology.core.intervals import Interval
-from archaeology.represent import extract_features, feature_similarity, layer_similarity
-from archaeology.represent.survey import evenly, halves, represent
-from archaeology.represent.survey_parts import (
-    PARTS,
-    _of_last,
-    both_ways,
-    guessing,
-    over_draws,
-    part_names,
-    picture_of,
+from archaeology.represent import (
+    extract_features,
+    feature_similarity,
+    layer_similarity,
+    patch_features,
+    retrieve,
 )
+from archaeology.represent.features import image_ids
+from archaeology.represent.probe import over_draws
+from archaeology.represent.survey import evenly, halves, represent
+from archaeology.represent.survey_parts import PARTS, batch_of, part_names, picture_of
+from archaeology.represent.survey_reading import _of_last, both_ways, chance_level
 
 COUNT = 36
 
@@ -72,7 +73,7 @@ def test_a_document_has_every_part_and_its_counts(document):
     )
     assert document["maps"]["models"][0]["right"] == [row % 3 == 0 for row in range(COUNT)]
     assert document["maps"]["models"][1]["right"] is None
-    assert [one["specimen"] for one in document["outliers"]] == ["vit"]
+    assert [one["specimen"] for one in document["outliers"]["models"]] == ["vit"]
     assert {row["specimen"] for row in document["objects"]["scores"]} <= {"vit", "cnn"}
 
 
@@ -95,7 +96,7 @@ def test_halves_share_no_image_and_halve_every_class():
 
 def test_few_of_many_images_are_drawn_from_all_classes(models, images, monkeypatch):
     by_class = np.arange(COUNT) // 12  # sorted, as folders are
-    monkeypatch.setattr("archaeology.represent.survey_parts.PATCH_IMAGES", 9)
+    monkeypatch.setattr("archaeology.represent.survey_asked.PATCH_IMAGES", 9)
     monkeypatch.setattr("archaeology.represent.survey_parts.MAPPED", 10)
     boxes = np.full((COUNT, 4), np.nan)
     boxes[24:] = [0.25, 0.25, 0.75, 0.75]
@@ -103,7 +104,7 @@ def test_few_of_many_images_are_drawn_from_all_classes(models, images, monkeypat
     assert sorted(np.bincount(found["maps"]["labels"])) == [3, 3, 4]
     assert found["maps"]["ids"] == sorted(found["maps"]["ids"], key=int)
     assert [by_class[int(name)] for name in found["maps"]["ids"]] == found["maps"]["labels"]
-    assert found["outliers"][0]["n"] == found["objects"]["n"] == 9
+    assert found["outliers"]["models"][0]["n"] == found["objects"]["n"] == 9
     assert [row["n"] for row in found["objects"]["scores"]] == [3, 3]
     shown = found["objects"]["images"]
     assert {by_class[int(one["id"])] for one in shown} == {0, 1, 2}
@@ -174,6 +175,8 @@ def test_images_without_label_are_left_out_where_the_others_suffice(models, imag
     kept = represent(models[1:], images, few, wanted=("reading",))
     assert (kept["n"], kept["num_unlabelled"]) == (COUNT, 0)
     assert kept["missing"]["reading"].startswith("at least 4 images must be asked, but only 3 have another")
+    kept = represent(models[1:], images, few, wanted=("maps",), maps=("pca",), right={"cnn": labels == few})
+    assert kept["maps"]["models"][0]["right"] == [None] * 30 + [True] * 6
 
 
 def test_the_answer_is_read_from_the_mean_where_the_layout_says_so(models, images):
@@ -196,8 +199,83 @@ def test_a_model_alone_is_compared_with_itself(models, images):
     assert found["missing"]["outliers"].startswith("none of the models has tokens")
 
 
+def test_a_model_whose_patches_cannot_be_read_leaves_the_other_its_parts(models, images, monkeypatch):
+    """Its reason is kept with the part, and the part is missing only where nobody has it."""
+
+    def broken(specimen, *given, **more):
+        if specimen.name in bad:
+            raise ValueError(f"{specimen.name} has no grid.")
+        return patch_features(specimen, *given, **more)
+
+    monkeypatch.setattr("archaeology.represent.survey_asked.patch_features", broken)
+    both = (models[0], replace(models[0], name="gridless"))
+    bad = {"gridless"}
+    found = represent(both, images, wanted=("outliers", "objects"))
+    assert found["missing"] == {} and [one["specimen"] for one in found["outliers"]["models"]] == ["vit"]
+    for part in ("outliers", "objects"):
+        assert found[part]["missing"] == {"gridless": "gridless has no grid."}
+    bad = {"gridless", "vit"}
+    found = represent(both, images, wanted=("outliers", "objects"))
+    assert found["missing"] == dict.fromkeys(
+        ("outliers", "objects"), "vit: vit has no grid; gridless: gridless has no grid"
+    )
+
+
+def test_batches_of_similarity_are_never_large(models, images, monkeypatch):
+    assert [batch_of(count) for count in (8, 400, 2048, 10**6)] == [8, 50, 256, 256]
+    for largest, batches in ((256, 5), (6, 6)):  # 36 images are too few for 8 batches
+        monkeypatch.setattr("archaeology.represent.survey_parts.LARGEST_BATCH", largest)
+        found = represent(models[:1], images, wanted=("similarity",))
+        assert {one["batches"] for one in found["similarity"]} == {batches}
+
+
+def test_what_does_not_fit_into_memory_is_named(models, images, monkeypatch):
+    features = extract_features(models[1], images)
+    free = 1.0
+    monkeypatch.setattr("archaeology.core.memory.available_mebibytes", lambda: free / 1024)
+    with pytest.raises(ValueError, match=r"36 images of 16 x 16 pixels must fit into memory.*; take fewer\."):
+        represent(models, images)
+    with pytest.raises(ValueError, match=r"features of 36 images in \d layers of cnn must fit into memory"):
+        extract_features(models[1], images)
+    for compare in (
+        lambda size: feature_similarity(features, features, batch_size=size),
+        lambda size: layer_similarity(models[1], models[1], images, batch_size=size),
+    ):
+        free = 1.0
+        with pytest.raises(
+            ValueError, match=r"similarities of all pairs of 12 images for .*; choose a smaller"
+        ):
+            compare(12)
+        free = 10_000.0
+        compare(12)
+
+
+def test_ids_do_not_depend_on_how_many_are_read_at_once(images):
+    many = torch.cat([images, 255 - images])  # more than are read at once
+    assert image_ids(many) == image_ids(many[:30]) + image_ids(many[30:]) == image_ids(many.float() / 255)
+
+
+def test_retrieval_uses_the_seed(models, images):
+    """Neighbours are the same whatever the seed; the interval is drawn with it."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 3, (COUNT,), generator=generator).numpy()
+    found = [
+        represent(models[1:], images, labels, wanted=("retrieval",), seed=seed)["retrieval"]
+        for seed in (0, 0, 1, 2)
+    ]
+    rows = [one["models"][0] for one in found]
+    assert rows[0] == rows[1] and len({row["precision"] for row in rows}) == 1
+    assert len({(row["precision_low"], row["precision_high"]) for row in rows}) > 1
+    assert all(one["queries"] == found[0]["queries"] for one in found)
+    features = extract_features(models[1], images)[-1]
+    own = retrieve(features, features, 5, labels=labels, query_labels=labels, seed=2).precision
+    assert (rows[3]["precision_low"], rows[3]["precision_high"]) == (own.low, own.high)
+
+
 def test_chance_is_the_largest_class_where_that_is_more():
-    assert guessing(np.array([0, 0, 0, 1])) == 0.75 and guessing(np.array([0, 1, 2])) == pytest.approx(1 / 3)
+    assert chance_level(np.array([0, 0, 0, 1])) == 0.75 and chance_level(
+        np.array([0, 1, 2])
+    ) == pytest.approx(1 / 3)
 
 
 def test_a_layer_that_only_guesses_has_no_share_of_the_last():

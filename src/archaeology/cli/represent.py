@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
-from archaeology.cli.arguments import parsed
+from archaeology.cli.arguments import check_out, parsed
 from archaeology.core.storage import json_text
 
 ALL = "all"
@@ -33,7 +33,7 @@ class RepresentArguments(BaseModel):
         default=None, description="a second specimen to compare with, e.g. torchvision:resnet50"
     )
     split: str | None = Field(
-        default=None, description="which part of the data; None takes the one meant for testing"
+        default=None, description="which part of the data; must be said where there are several"
     )
     layers: tuple[str, ...] = Field(
         default=(),
@@ -70,6 +70,9 @@ def run(words: Sequence[str]) -> int:
         raise ValueError(
             "--other-layers must be layers of a second model, but none is named; name it with --other."
         )
+    if not arguments.parts:
+        raise ValueError("--parts must name what to measure, but names nothing; leave it out to measure all.")
+    check_out(arguments.out)
     from archaeology.cli.represent_survey import surveyed
 
     document = surveyed(arguments)
@@ -84,12 +87,13 @@ def show(document: dict[str, Any]) -> None:
     """Print the table of layers, what each figure says, what was left out, and where the files are."""
     from archaeology.cli.represent_survey import drawn, table_of_layers
     from archaeology.cli.zoo import show_table
+    from archaeology.report.representation import left_out
 
     show_table(table_of_layers(document))
     print()
     for drawing, numbers in drawn(document):
         print(f"{drawing.title}\n{drawing.headline(numbers)}\n")
-    for part, reason in document["missing"].items():
-        print(f"{part}: left out, because {reason.rstrip('.')}.")
+    for part, model, reason in left_out(document):
+        print(f"{part}{f' of {model}' if model else ''}: left out, because {reason.rstrip('.')}.")
     print(MEANING)
     print("\n".join(document["files"]))

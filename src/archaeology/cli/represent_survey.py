@@ -16,7 +16,7 @@ from archaeology.data.decoded import DecodedImages
 from archaeology.data.open import open_source
 from archaeology.dig.labels import match_classes
 from archaeology.dig.parts import Parts
-from archaeology.dig.representing import shares_of
+from archaeology.dig.representing import right_about, shares_of
 from archaeology.dig.robustness import keeper
 from archaeology.figures import Drawing, figures, save_figure
 from archaeology.figures._representation import readout_text
@@ -115,10 +115,10 @@ def surveyed(arguments: "RepresentArguments") -> dict[str, Any]:
 def right_of(specimen: Specimen, images: DecodedImages) -> np.ndarray | None:
     """Whether the model's own answer to each image is right; None where it does not know their classes."""
     match = match_classes(images.classes, specimen.classes)
-    if match.logit is None or (images.labels < 0).any():
+    if match.logit is None:
         return None
     said = [specimen.predict(batch).argmax(dim=1).cpu().numpy() for batch, _, _ in images.batches(50)]
-    return np.concatenate(said) == match.logit[images.labels]
+    return right_about(np.concatenate(said), images.labels, match)
 
 
 def drawn(document: Mapping[str, Any]) -> Iterator[tuple[Drawing[Any, Any], Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from archaeology.core.layer_names import layer_name, layer_numbers
+from archaeology.core.names import short_name
 from archaeology.dig.finding import (
     CAP,
     Finding,
@@ -23,7 +24,6 @@ from archaeology.dig.finding import (
     p_of,
     percent,
     points,
-    short_name,
     side,
     turned,
     unanswered,
@@ -87,7 +87,7 @@ def _early(curve: Row, reading: Row, numbers: Mapping[str, int | None]) -> Findi
     text = (
         f"The {k} nearest neighbours of {n:,} images name {percent(row['value'])} right after {place} "
         f"({percent(row['low'])} to {percent(row['high'])}) and {percent(known['value'])} after the last: of what the "
-        f"last knows beyond guessing ({percent(chance)}), {percent(share['value'])} (95 % interval "
+        f"last knows beyond chance ({percent(chance)}), {percent(share['value'])} (95 % interval "
         f"{percent(share['low'])} to {percent(share['high'])}), with {reading['num_known']:,} other images known."
     )
     title = f"{place[:1].upper()}{place[1:]} of {short_name(curve['specimen'])} already knows the class"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from archaeology.core.storage import sha256_of
 from archaeology.dig.budget import affordable
@@ -96,11 +97,21 @@ def shares_of(boxes: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _right(answers: Predictions, match: ClassMatch, images: Images, rows: list[int]) -> np.ndarray | None:
-    """Whether a model is right about each of these images; None where it does not know their classes."""
-    labels = images.decoded.labels[rows]
-    if match.logit is None or (labels < 0).any():
+    """Whether a model is right about each of these images, see `right_about`."""
+    return right_about(answers.prediction[rows], images.decoded.labels[rows], match)
+
+
+def right_about(
+    said: Int[np.ndarray, " image"], labels: Int[np.ndarray, " image"], match: ClassMatch
+) -> Bool[np.ndarray, " image"] | None:
+    """Whether answers are right, False where an image has no label; None where a model does not know the classes.
+
+    `represent` leaves images without a label out of what it says of right and wrong.
+    """
+    has_label = labels >= 0
+    if match.logit is None or not has_label.any():
         return None
-    return answers.prediction[rows] == match.logit[labels]
+    return (said == match.logit[labels]) & has_label
 
 
 def _why_not(config: DigConfig, available: int) -> str:

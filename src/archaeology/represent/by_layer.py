@@ -52,7 +52,7 @@ class Reading:
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing."""
+        """Accuracy of naming all classes equally often, at random."""
         return 1 / self.num_classes
 
 

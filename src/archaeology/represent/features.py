@@ -16,6 +16,7 @@ from torch import Tensor
 from archaeology.capture.outputs import outputs_kept
 from archaeology.capture.record import unit_images
 from archaeology.core.halving import in_halves
+from archaeology.core.memory import check_room
 from archaeology.core.progress import progress
 from archaeology.core.seeding import content_names
 from archaeology.core.shapes import Image, OtherImages, PixelImage
@@ -96,8 +97,8 @@ def extract_features(
 
     Raises:
         UnknownNameError: If there is no such layer or readout; suggests the nearest.
-        ValueError: If there is no image, a layer does not run or has not what the readout reads, or a feature is not
-            finite; names the layer.
+        ValueError: If there is no image, a layer does not run or has not what the readout reads, a feature is not
+            finite (names the layer), or the features of so many images and layers do not fit into memory.
     """
     read = readouts.get(readout)
     paths = chosen_layers(specimen, images, layers, readout)
@@ -111,15 +112,26 @@ def extract_features(
 
     with progress("reading features", len(images)) as advance:
         for which, (names, rows) in in_halves(run, len(images), batch_size or images_per_pass(specimen)):
+            if not values:
+                values = _room_for(len(images), rows, specimen.name)
             for path in paths:
-                if path not in values:
-                    values[path] = np.empty((len(images), rows[path].shape[1]), np.float32)
                 values[path][which] = rows[path]
             ids += names
             advance(len(names))
     for path in paths:
         check_finite(values[path], f"{specimen.name} {path}")
     return tuple(Features(values[path], tuple(ids), specimen.name, path, readout) for path in paths)
+
+
+def _room_for(count: int, first: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """An empty array for each layer; `first` has features of a few images."""
+    width = sum(rows.shape[1] for rows in first.values())
+    check_room(
+        4 * count * width,
+        f"features of {count:,} images in {len(first)} layers of {name}",
+        "take fewer images or fewer layers",
+    )
+    return {path: np.empty((count, rows.shape[1]), np.float32) for path, rows in first.items()}
 
 
 def chosen_layers(
@@ -158,9 +170,11 @@ def images_per_pass(specimen: Specimen) -> int:
     return max(1, min(MOST_AT_ONCE, budget // (height * width)))
 
 
-def image_ids(images: Image | PixelImage) -> list[str]:
-    """A name for every image made from its pixels, the same for 8 bit and for floats in [0, 1]."""
-    return content_names(unit_images(images, torch.device("cpu")))
+def image_ids(images: Images) -> list[str]:
+    """A name for every image made from its pixels, the same for 8 bit and for floats in [0, 1]; few at a time."""
+    parts = (np.arange(start, min(start + 64, len(images))) for start in range(0, len(images), 64))
+    cpu = torch.device("cpu")
+    return [name for rows in parts for name in content_names(unit_images(images_at(images, rows), cpu))]
 
 
 def cached_features(

@@ -8,7 +8,7 @@ solver arrived, and refuses images that are in both sets.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -206,7 +206,7 @@ def few_shot(
             scaler, model, _ = _fitted(train.values[chosen], labels[chosen], strength)
             right[row, draw] = _named(scaler, model, test.values) == truth
     found = right.mean(axis=2)
-    accuracy = tuple(_over_draws(row, level) for row in found)
+    accuracy = tuple(_share_over_draws(row, level) for row in found)
     return FewShot(train.name, tuple(shots), accuracy, found, right.mean(axis=1), len(truth))
 
 
@@ -289,8 +289,14 @@ def _first_of_each(
     return np.concatenate([order[labels[order] == name][:count] for name in np.unique(labels)])
 
 
-def _over_draws(draws: Float[np.ndarray, " draw"], level: float) -> Interval:
-    error = draws.std(ddof=1) / np.sqrt(len(draws))
-    half = float(distributions.t.ppf(0.5 + level / 2, len(draws) - 1) * error)
-    mean = float(draws.mean())
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), len(draws), "student", level)
+def over_draws(values: Float[np.ndarray, " draw"], level: float = 0.95) -> Interval:
+    """Mean with Student's interval."""
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    half = float(distributions.t.ppf(0.5 + level / 2, len(values) - 1) * error)
+    mean = float(values.mean())
+    return Interval(mean, mean - half, mean + half, len(values), "student", level)
+
+
+def _share_over_draws(draws: Float[np.ndarray, " draw"], level: float) -> Interval:
+    found = over_draws(draws, level)
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))

@@ -16,6 +16,7 @@ from scipy import stats as distributions
 
 from archaeology.core.bootstrap import Intervals
 from archaeology.core.halving import in_halves
+from archaeology.core.memory import check_room
 from archaeology.core.progress import progress
 from archaeology.core.seeding import numpy_generator
 from archaeology.represent.cka import checked_width
@@ -118,7 +119,8 @@ def layer_similarity(
 
     Raises:
         UnknownNameError: If there is no such layer, readout or kernel.
-        ValueError: If there are fewer than 4 images, `batch_size` is less, or a feature is not finite.
+        ValueError: If there are fewer than 4 images, `batch_size` is less or so large that a batch does not fit into
+            memory, or a feature is not finite.
     """
     check_kernel(kernel)
     checked_width(width)
@@ -131,6 +133,7 @@ def layer_similarity(
     taps = [
         _taps(specimen, images, asked) for specimen, asked in ((first, first_taps), (second, second_taps))
     ]
+    _check_room(sum(map(len, taps)), min(batch_size, len(images)))
     watchers = [_Watcher(first, taps[0], kernel, width)]
     watchers += [] if same and taps[0] == taps[1] else [_Watcher(second, taps[1], kernel, width)]
     order = numpy_generator(seed, "cka batches", len(images)).permutation(len(images))
@@ -214,8 +217,8 @@ def feature_similarity(
         level: Likewise.
 
     Raises:
-        ValueError: If there is no feature set, they are of other images, a feature is not finite, or there are fewer
-            than 4 images or `batch_size` is less.
+        ValueError: If there is no feature set, they are of other images, a feature is not finite, there are fewer than
+            4 images, or `batch_size` is less or so large that a batch does not fit into memory.
     """
     if not first or not second:
         raise ValueError(
@@ -227,6 +230,7 @@ def feature_similarity(
             f"the unbiased estimator needs at least {FEWEST['unbiased']} images in a batch, but got {batch_size=} and "
             f"{count} images."
         )
+    _check_room(len(first) + len(second), min(batch_size, count))
     for features in (*first, *second):
         check_same_images(first[0], features)
         check_finite(features.values, features.name)
@@ -249,6 +253,15 @@ def feature_similarity(
         kernel="linear",
         num_images=count,
         num_batches=len(batches),
+    )
+
+
+def _check_room(num_taps: int, batch: int) -> None:
+    """Raise unless the similarities of all pairs of a batch fit into memory for all taps, with some to work on."""
+    check_room(
+        8 * (num_taps + 4) * batch**2,
+        f"similarities of all pairs of {batch:,} images for {num_taps} layers",
+        f"choose a smaller batch_size, such as {BATCH}",
     )
 
 

@@ -2,7 +2,8 @@
 
 Half of the images are known: neighbours and probes learn from them. The other half is asked, and no image is in both.
 Each part is a pure function of features that are read once, so a part that cannot be asked of these models or images
-(no labels, no grid of patches) is left out with its reason and the others stay.
+(no labels, no grid of patches) is left out with its reason and the others stay. Of parts about patches, that goes for
+each model.
 """
 
 import time
@@ -13,15 +14,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from archaeology.core.memory import check_room
 from archaeology.core.seeding import numpy_generator
 from archaeology.core.storage import plain_json
 from archaeology.represent.features import Images, image_ids, images_at
 from archaeology.represent.places import checked_layers, layer_paths, numbers_of_layers
 from archaeology.represent.projections import projections
-from archaeology.represent.survey_parts import PARTS, Asked, part_names, place_in_class
+from archaeology.represent.survey_asked import Asked, place_in_class
+from archaeology.represent.survey_parts import PARTS, part_names
 from archaeology.specimens.specimen import Specimen
 
-SCHEMA_VERSION = 2  # raise it whenever the same models and images would give another document
+SCHEMA_VERSION = 3  # raise it whenever the same models and images would give another document
 FEWEST_ASKED = 4  # images: half of the fewest
 FEWEST = 8  # images: unbiased CKA needs 4, and halves of fewer say nothing
 MOST_LAYERS = 12  # of each model, evenly taken: more rows than a reader can tell apart
@@ -54,7 +57,7 @@ def represent(
         classes: Names of the classes; numbers where there are none.
         names: Of the images, likewise.
         boxes: Around the object, x_min, y_min, x_max, y_max as shares of width and height, NaN where unknown.
-        right: By model, whether it answers each image rightly: marked on the map.
+        right: By model, whether it answers each image rightly: marked on the map, save for images without a label.
         layers: Module paths by model; where there are none, those of `layer_paths`, at most 12, evenly taken.
         wanted: Parts, of "similarity", "reading", "few_shot", "maps", "outliers", "objects", "retrieval"; all if None.
         maps: Methods that draw maps: "tsne", "pca", and "umap" where its package is installed (it takes half a minute
@@ -63,13 +66,14 @@ def represent(
         keep: Called with a part's name and what computes it; may answer with what was computed before.
 
     Returns:
-        The document: "specimens", "n", the parts, "missing" (reasons by part) and "seconds" (by part).
+        The document: "specimens", "n", the parts, "missing" (reasons by part) and "seconds" (by part). "outliers" and
+        "objects" have a "missing" of their own: reasons by model, where only some models could be asked.
 
     Raises:
         UnknownNameError: If there is no such part, layer or method of maps.
         MissingExtraError: If the package of a method of maps is not installed.
-        ValueError: If there is no model or two of one name, fewer than 8 different images, or labels, names, boxes or
-            answers are not one for each image.
+        ValueError: If there is no model or two of one name, fewer than 8 different images or more than fit into memory,
+            or labels, names, boxes or answers are not one for each image.
     """
     chosen = part_names(wanted)
     for method in maps:
@@ -77,22 +81,30 @@ def represent(
     _check(
         specimens, len(images), {"labels": labels, "names": names or None, "boxes": boxes, **(right or {})}
     )
-    pixels = images_at(images, np.arange(len(images)))
-    ids = image_ids(pixels)
+    ids = image_ids(images)
     rows = np.array(sorted({name: row for row, name in reversed(list(enumerate(ids)))}.values()))
-    if len(rows) < FEWEST:
-        raise ValueError(f"layers are asked about at least {FEWEST} different images, but got {len(rows)}.")
     num_copies = len(images) - len(rows)
+    if len(rows) < FEWEST:
+        came = f"{len(rows)} and {num_copies} copies of them" if num_copies else f"{len(rows)}"
+        raise ValueError(
+            f"layers are asked about at least {FEWEST} different images, but got {came}; take more images."
+        )
     truth = None if labels is None else np.asarray(labels)[rows].astype(np.int64)
     reason = _why_unlabelled(truth)
     num_unlabelled = 0 if reason or truth is None else int((truth < 0).sum())
     if num_unlabelled and truth is not None:
         rows, truth = rows[truth >= 0], truth[truth >= 0]
+    one = images_at(images, rows[:1])
+    check_room(
+        len(rows) * one.numel() * one.element_size(),
+        f"{len(rows):,} images of {one.shape[-2]} x {one.shape[-1]} pixels",
+        "take fewer",
+    )
     known, asked = (np.arange(0), np.arange(0)) if reason or truth is None else halves(truth, seed)
     subject = Asked(
         specimens=tuple(specimens),
         layers={one.name: _layers_of(one, layers) for one in specimens},
-        images=pixels[rows],
+        images=images_at(images, rows),
         names=tuple(str(names[row]) if names else str(row) for row in rows),
         labels=None if reason else truth,
         classes=_class_names(truth, classes),
@@ -100,6 +112,7 @@ def represent(
         asked=asked,
         boxes=None if boxes is None else boxes[rows],
         right={name: np.asarray(found)[rows] for name, found in (right or {}).items()},
+        is_judged=np.ones(len(rows), bool) if truth is None else truth >= 0,
         projections=tuple(maps),
         seed=seed,
     )

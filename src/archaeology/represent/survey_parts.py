@@ -3,150 +3,38 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from PIL import Image
-from scipy import stats as distributions
 
-from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar, paired_bootstrap
-from archaeology.core.many import paired_share
 from archaeology.core.registry import unknown_name
-from archaeology.core.seeding import numpy_generator
 from archaeology.core.shapes import OtherImages
-from archaeology.represent.features import Features, chosen_layers, extract_features
-from archaeology.represent.neighbours import KS, nearest_vote
+from archaeology.represent.features import Features
 from archaeology.represent.objects import find_objects, score_objects
 from archaeology.represent.outliers import find_outliers
-from archaeology.represent.patches import PatchFeatures, patch_features, pixels_of, plain_colours
-from archaeology.represent.probe import few_shot, linear_probe
+from archaeology.represent.patches import PatchFeatures, pixels_of, plain_colours
 from archaeology.represent.projections import project
 from archaeology.represent.retrieval import retrieve
 from archaeology.represent.similarity import feature_similarity
-from archaeology.specimens.specimen import Specimen
+from archaeology.represent.survey_asked import Asked, ends
+from archaeology.represent.survey_reading import few_shots, reading
 
-READOUTS = ("class_token", "mean_patches", "registers")
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C of the probes by layer
-MIDDLE = 0.01  # where classes are too small to choose by cross-validation
-MAIN_K = 5  # neighbours whose vote figures and findings show
-SHOTS = (1, 2, 5, 10)
-DRAWS = 10
 BATCHES, SMALLEST_BATCH = 8, 8  # of CKA: few large batches vary less, many make a jackknife
 LARGEST_BATCH = 256  # a batch's similarities of all layers are in memory at once
-PATCH_IMAGES = 64  # whose patches are kept one by one
 SHOWN_OBJECTS, SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 3, 5
 MAPPED = 400  # images on a map
 BINS = 40
 LARGEST_PICTURE = 96  # pixels of a side
 
 
-@dataclass(eq=False)
-class Asked:
-    """Models and images of a survey, and the features read so far.
-
-    Attributes:
-        specimens: The models.
-        layers: Module paths by model.
-        images: Different from one another.
-        names: Of the images.
-        labels: Classes; None where nothing may be read off.
-        classes: Their names.
-        known: Rows of images whose labels are told.
-        asked: Rows of the others.
-        boxes: Around the object, as shares; None where no image has one.
-        right: By model, whether it answers each image rightly.
-        projections: Methods that draw maps.
-        seed: Of all that is drawn.
-        kept: Features by model and readout.
-        patches: Those kept one by one, by model.
-    """
-
-    specimens: tuple[Specimen, ...]
-    layers: Mapping[str, tuple[str, ...]]
-    images: OtherImages
-    names: tuple[str, ...]
-    labels: Int[np.ndarray, " image"] | None
-    classes: tuple[str, ...]
-    known: Int[np.ndarray, " known"]
-    asked: Int[np.ndarray, " asked"]
-    boxes: Float[np.ndarray, "box 4"] | None
-    right: Mapping[str, Bool[np.ndarray, " _"]]
-    projections: tuple[str, ...]
-    seed: int
-    kept: dict[tuple[str, str], tuple[Features, ...]] = field(default_factory=dict)
-    patches: dict[str, PatchFeatures] = field(default_factory=dict)
-
-    def features(self, specimen: Specimen, readout: str = "mean_patches") -> tuple[Features, ...]:
-        """Features of the layers that have what the readout reads; none where no layer has."""
-        key = (specimen.name, readout)
-        if key not in self.kept:
-            try:
-                able = chosen_layers(specimen, self.images, None, readout)
-            except ValueError:
-                able = ()
-            paths = [path for path in self.layers[specimen.name] if readout == "mean_patches" or path in able]
-            self.kept[key] = (
-                extract_features(specimen, self.images, layers=paths, readout=readout) if paths else ()
-            )
-        return self.kept[key]
-
-    def last(self, specimen: Specimen) -> Features:
-        """The last layer as the answer is read from it: the class token, or the mean of patches."""
-        layout = specimen.layout
-        reads_mean = layout is not None and layout.readout == "mean"
-        found = () if reads_mean else self.features(specimen, "class_token")
-        found = found or self.features(specimen)
-        return found[-1]
-
-    def patches_of(self, specimen: Specimen) -> PatchFeatures:
-        """Every patch of some images at the last layer."""
-        if specimen.name not in self.patches:
-            chosen = self.images[torch.from_numpy(self.drawn(PATCH_IMAGES))]
-            self.patches[specimen.name] = patch_features(
-                specimen, chosen, layer=self.layers[specimen.name][-1]
-            )
-        return self.patches[specimen.name]
-
-    def drawn(self, most: int) -> Int[np.ndarray, " row"]:
-        """Rows of at most so many images in their order, drawn as evenly from all classes as can be.
-
-        Never the first ones: folders of classes come class by class.
-        """
-        order = numpy_generator(self.seed, "drawn images", len(self.images)).permutation(len(self.images))
-        if self.labels is not None:
-            order = order[np.argsort(place_in_class(self.labels, order)[order], kind="stable")]
-        return np.sort(order[:most])
-
-    def halves(self, features: Features) -> tuple[Features, Int[np.ndarray, " _"], Features, np.ndarray]:
-        """Known features and classes, asked features and classes."""
-        assert self.labels is not None
-        return (
-            features.rows(self.known),
-            self.labels[self.known],
-            features.rows(self.asked),
-            self.labels[self.asked],
-        )
-
-
-def place_in_class(
-    labels: Int[np.ndarray, " image"], order: Int[np.ndarray, " image"]
-) -> Int[np.ndarray, " image"]:
-    """Of every image how many of its class come before it in this order."""
-    place = np.empty(len(labels), np.int64)
-    for name in np.unique(labels):
-        own = order[labels[order] == name]
-        place[own] = np.arange(len(own))
-    return place
-
-
 def similarity(asked: Asked) -> list[dict[str, Any]]:
     """CKA of all layers of the first two models with one another and with themselves, and between readouts."""
     shown = asked.specimens[:2]
     pairs = [(shown[0], shown[-1]), *((one, one) for one in shown if len(shown) > 1)]
-    size = min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-len(asked.images) // BATCHES)))
+    size = batch_of(len(asked.images))
     found = [(asked.features(one), asked.features(other)) for one, other in pairs]
     for one in shown:
         for readout in ("class_token", "registers"):
@@ -155,6 +43,11 @@ def similarity(asked: Asked) -> list[dict[str, Any]]:
             places = tuple(features for features in asked.features(one) if features.layer in same)
             found += [(front, places)] if front else []
     return [_similar(one, other, size, asked.seed) for one, other in found]
+
+
+def batch_of(count: int) -> int:
+    """Images in a batch of the similarity: what is held of them at once grows with its square, never with `count`."""
+    return min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-count // BATCHES)))
 
 
 def _similar(first: Sequence[Features], second: Sequence[Features], size: int, seed: int) -> dict[str, Any]:
@@ -175,179 +68,10 @@ def _similar(first: Sequence[Features], second: Sequence[Features], size: int, s
     }
 
 
-def reading(asked: Asked) -> dict[str, Any]:
-    """Neighbours and a linear probe on every layer and readout, and which differences are sure."""
-    ks = [k for k in KS if k <= len(asked.known)]
-    strengths, folds = _penalties(asked)
-    assert asked.labels is not None
-    chance = guessing(asked.labels[asked.asked])
-    curves, hits = [], {}
-    for one in asked.specimens:
-        for readout in READOUTS:
-            curve = [
-                _read(asked, features, ks, strengths, folds) for features in asked.features(one, readout)
-            ]
-            if curve:
-                rows, right = zip(*curve, strict=True)
-                curves.append(
-                    {
-                        "specimen": one.name,
-                        "readout": readout,
-                        "is_main": readout == asked.last(one).readout,
-                        "table": list(rows),
-                    }
-                )
-                hits[one.name, readout] = right
-                for row, own in zip(rows, right, strict=True):
-                    row |= _of_last(own, right[-1], chance, asked.seed)
-    return {
-        "ks": ks,
-        "main_k": _main_k(ks),
-        "chance": chance,
-        "num_known": len(asked.known),
-        "num_asked": len(asked.asked),
-        "strengths": list(strengths),
-        "folds": folds,
-        "curves": curves,
-        "compared": _compared(asked, hits),
-    }
-
-
-def guessing(labels: Int[np.ndarray, " image"]) -> float:
-    """Accuracy of guessing, or of always naming the largest class where that is more."""
-    _, counts = np.unique(labels, return_counts=True)
-    return float(max(1 / len(counts), counts.max() / counts.sum()))
-
-
-Hits = Mapping[str, Bool[np.ndarray, " _"]]
-
-
-def _main_k(ks: Sequence[int]) -> int:
-    return max(k for k in ks if k <= MAIN_K)
-
-
-def _penalties(asked: Asked) -> tuple[tuple[float, ...], int]:
-    assert asked.labels is not None
-    _, counts = np.unique(asked.labels[asked.known], return_counts=True)
-    folds = min(3, int(counts.min()))
-    return (STRENGTHS, folds) if folds > 1 else ((MIDDLE,), 1)
-
-
-def _read(
-    asked: Asked, features: Features, ks: Sequence[int], strengths: Sequence[float], folds: int
-) -> tuple[dict[str, Any], Hits]:
-    """A row of the table, and which of the images asked were named right."""
-    parts = asked.halves(features)
-    votes = nearest_vote(*parts, ks=ks)
-    probe = linear_probe(*parts, strengths=strengths, folds=folds, seed=asked.seed)
-    row: dict[str, Any] = {"layer": features.layer, "n": len(asked.asked)}
-    for vote in votes:
-        row |= ends(f"knn_{vote.k}", vote.accuracy)
-    row |= ends("probe", probe.accuracy)
-    row |= {"strength": probe.strength, "has_converged": probe.has_converged}
-    main = next(vote for vote in votes if vote.k == _main_k(ks))
-    return row, {"knn": main.predicted == parts[3], "probe": probe.predicted == parts[3]}
-
-
-def _of_last(own: Hits, last: Hits, chance: float, seed: int) -> dict[str, Any]:
-    """What share of the last layer's accuracy beyond chance a layer reaches, paired over images."""
-    found: dict[str, Any] = {}
-    for what in ("knn", "probe"):
-        if last[what].mean() > chance:
-            part, whole = (one[what].astype(np.float64) - chance for one in (own, last))
-            found |= ends(f"{what}_of_last", bootstrap_ratio(part, whole, seed=seed))
-    return found
-
-
-def _compared(asked: Asked, hits: Mapping[tuple[str, str], Sequence[Hits]]) -> list[dict[str, Any]]:
-    """Paired differences at the last layers: of readouts of a model, and of the first two models."""
-    tried = [
-        ((one.name, "class_token"), (one.name, other))
-        for one in asked.specimens
-        for other in ("mean_patches", "registers")
-    ]
-    if len(asked.specimens) > 1:
-        first, second = ((one.name, asked.last(one).readout) for one in asked.specimens[:2])
-        tried.append((first, second))
-    rows = []
-    for first, second in tried:
-        if first not in hits or second not in hits:
-            continue
-        for what in ("knn", "probe"):
-            one, other = hits[first][-1][what], hits[second][-1][what]
-            rows.append(
-                {
-                    "what": what,
-                    "specimen": first[0],
-                    "readout": first[1],
-                    "other": second[0],
-                    "other_readout": second[1],
-                    "n": len(one),
-                    "p": mcnemar(one, other).p_value,
-                }
-                | ends("difference", paired_share(one, other))
-            )
-    return rows
-
-
-def few_shots(asked: Asked) -> dict[str, Any]:
-    """Probes that saw few images of each class at the last layer, and which model needs fewer."""
-    assert asked.labels is not None
-    _, counts = np.unique(asked.labels[asked.known], return_counts=True)
-    shots = [shot for shot in SHOTS if shot <= counts.min()]
-    found = {
-        one.name: few_shot(*asked.halves(asked.last(one)), shots=shots, draws=DRAWS, seed=asked.seed)
-        for one in asked.specimens
-    }
-    curves = [
-        {
-            "specimen": one.name,
-            "layer": asked.last(one).layer,
-            "readout": asked.last(one).readout,
-            "table": [
-                {"shots": shot, "n": len(asked.asked)} | ends("accuracy", accuracy)
-                for shot, accuracy in zip(shots, found[one.name].accuracy, strict=True)
-            ],
-        }
-        for one in asked.specimens
-    ]
-    rows: list[dict[str, Any]] = []
-    if len(asked.specimens) > 1:
-        first, second = (one.name for one in asked.specimens[:2])
-        for at, shot in enumerate(shots):
-            draws = over_draws(found[first].draws[at] - found[second].draws[at])
-            images = paired_bootstrap(found[first].by_image[at], found[second].by_image[at], seed=asked.seed)
-            row = {"shots": shot, "specimen": first, "other": second}
-            rows.append(row | ends("difference", both_ways(draws, images)))
-    chance = 1 / len(counts)
-    return {
-        "draws": DRAWS,
-        "chance": chance,
-        "num_classes": len(counts),
-        "n": len(asked.asked),
-        "curves": curves,
-        "compared": rows,
-    }
-
-
-def over_draws(values: Float[np.ndarray, " draw"], level: float = 0.95) -> Interval:
-    """Mean with Student's interval."""
-    half = distributions.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    mean = float(values.mean())
-    return Interval(mean, mean - float(half), mean + float(half), len(values), "student", level)
-
-
-def both_ways(one: Interval, other: Interval) -> Interval:
-    """An interval for what two kinds of chance move, drawn independently: half-widths add up as squares do."""
-    low = float(np.hypot(one.value - one.low, other.value - other.low))
-    high = float(np.hypot(one.high - one.value, other.high - other.value))
-    return Interval(
-        one.value, one.value - low, one.value + high, other.n, f"{one.method} and {other.method}", one.level
-    )
-
-
 def maps(asked: Asked) -> dict[str, Any]:
     """The last layer of each model as a map, by every method asked for."""
+    if not asked.projections:
+        raise ValueError("no method of drawing them was asked for; name tsne, pca or umap")
     rows = asked.drawn(MAPPED)
     found = []
     for one in asked.specimens:
@@ -369,7 +93,9 @@ def maps(asked: Asked) -> dict[str, Any]:
                 "layer": features.layer,
                 "readout": features.readout,
                 "methods": drawn,
-                "right": None if right is None else right[rows].tolist(),
+                "right": None
+                if right is None
+                else [bool(right[row]) if asked.is_judged[row] else None for row in rows],
             }
         )
     return {
@@ -379,42 +105,53 @@ def maps(asked: Asked) -> dict[str, Any]:
     }
 
 
-def outliers(asked: Asked) -> list[dict[str, Any]]:
-    """Norms of a transformer's patches in its last layer, and whether some stand out."""
-    found = []
+def outliers(asked: Asked) -> dict[str, Any]:
+    """Norms of each transformer's patches in its last layer, and whether some stand out; reasons where one has none."""
+    found, reasons = [], {}
     transformers = [one for one in asked.specimens if one.kind == "transformer"]
     if not transformers:
         raise ValueError("none of the models has tokens; a map's places of high norm are no scratch pad")
     for one in transformers:
-        patches = asked.patches_of(one)
-        made = find_outliers(patches, seed=asked.seed)
-        flat = made.norm.ravel()
-        low, high = float(flat.min()), float(flat.max())
-        low, high = (low, high) if low > 0 and high > low else (max(low, 1e-6), max(high, 1e-6) * 1.01)
-        edges = np.geomspace(low * 0.999, high * 1.001, BINS + 1)
-        found.append(
-            {
-                "specimen": one.name,
-                "layer": patches.layer,
-                "n": len(patches.ids),
-                "num_patches": flat.size,
-                "edges": edges,
-                "counts": np.histogram(flat, edges)[0],
-                "median": float(np.median(flat)),
-                "threshold": made.threshold if made.is_bimodal else None,
-                "num_outliers": int(made.is_outlier.sum()),
-                "bic_gain": made.bic_gain,
-                "valley": made.valley,
-                "front": {
-                    f"{name} {place + 1}" if made.prefix_names.count(name) > 1 else name: float(
-                        np.median(made.prefix_norm[:, place])
-                    )
-                    for place, name in enumerate(made.prefix_names)
-                },
-            }
-            | ends("share", made.share)
-        )
-    return found
+        try:
+            found.append(_norms(one.name, asked.patches_of(one), asked.seed))
+        except ValueError as error:
+            reasons[one.name] = str(error)
+    if not found:
+        raise ValueError(told(reasons))
+    return {"models": found, "missing": reasons}
+
+
+def _norms(name: str, patches: PatchFeatures, seed: int) -> dict[str, Any]:
+    made = find_outliers(patches, seed=seed)
+    flat = made.norm.ravel()
+    low, high = float(flat.min()), float(flat.max())
+    low, high = (low, high) if low > 0 and high > low else (max(low, 1e-6), max(high, 1e-6) * 1.01)
+    edges = np.geomspace(low * 0.999, high * 1.001, BINS + 1)
+    row = {
+        "specimen": name,
+        "layer": patches.layer,
+        "n": len(patches.ids),
+        "num_patches": flat.size,
+        "edges": edges,
+        "counts": np.histogram(flat, edges)[0],
+        "median": float(np.median(flat)),
+        "threshold": made.threshold if made.is_bimodal else None,
+        "num_outliers": int(made.is_outlier.sum()),
+        "bic_gain": made.bic_gain,
+        "valley": made.valley,
+        "front": {
+            f"{token} {place + 1}" if made.prefix_names.count(token) > 1 else token: float(
+                np.median(made.prefix_norm[:, place])
+            )
+            for place, token in enumerate(made.prefix_names)
+        },
+    }
+    return row | ends("share", made.share)
+
+
+def told(reasons: Mapping[str, str]) -> str:
+    """Reasons of several models as one."""
+    return "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in reasons.items())
 
 
 def objects(asked: Asked) -> dict[str, Any]:
@@ -427,8 +164,8 @@ def objects(asked: Asked) -> dict[str, Any]:
         except ValueError as error:
             reasons[one.name] = str(error)
     if not per_model:
-        raise ValueError("; ".join(reasons.values()))
-    rows = asked.drawn(PATCH_IMAGES)
+        raise ValueError(told(reasons))
+    rows = asked.patch_rows()
     count = len(rows)
     boxes = None if asked.boxes is None else asked.boxes[rows]
     has_box = np.zeros(count, bool) if boxes is None else np.asarray(np.isfinite(boxes).all(axis=1), bool)
@@ -524,12 +261,6 @@ def _one_of_each(asked: Asked, rows: Int[np.ndarray, " _"], most: int) -> list[i
     order = sorted(first.values())
     more = [int(row) for row in rows if int(row) not in set(order)]
     return (order + more)[:most]
-
-
-def ends(name: str, found: Interval) -> dict[str, Any]:
-    """An interval as entries of a row; None where a number is not defined."""
-    numbers = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-    return {key: float(value) if np.isfinite(value) else None for key, value in numbers.items()}
 
 
 def picture_of(images: OtherImages, row: int, largest: int = LARGEST_PICTURE) -> str:

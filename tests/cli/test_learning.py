@@ -57,7 +57,7 @@ def test_naming(place, capsys):
     code, out, _ = run(
         capsys, *NAME, "--classes", "red", "green", "blue", "--template", "a {}", "--count", "9"
     )
-    assert code == 0 and "of 9 images are named rightly" in out and "a guess among 3" in out
+    assert code == 0 and "of 9 images are named rightly" in out and "chance among 3 classes" in out
 
 
 def test_only_what_is_named_is_decoded(place, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """Ways of learning side by side: only what a test finds is said, floors are floors, and nobody is asked twice."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +11,15 @@ from PIL import Image
 from tests.dig.made_up_learning import comparison
 
 from archaeology.capture.attention import Attention
+from archaeology.core.errors import BadImageError, SelfCheckError
 from archaeology.core.storage import json_text, write_json, write_tensors
 from archaeology.data.cache import decode_once
 from archaeology.data.decoded import DecodedImages
-from archaeology.dig import learning, learning_measures
-from archaeology.dig.learning import compare_learning, differences_of, open_images, way_of
+from archaeology.dig import learning, learning_images, learning_measures
+from archaeology.dig.learning import compare_learning, differences_of, way_of
+from archaeology.dig.learning_images import Images, Limits, notes_of, open_images
 from archaeology.dig.learning_measures import (
     Asked,
-    Images,
-    Limits,
     _of_layer,
     attention_samples,
     by_few_shots,
@@ -33,6 +34,7 @@ from archaeology.represent.backbone import backbone, pixels
 from archaeology.robustness.shape_bias import ShapeBias
 from archaeology.specimens.layout import TokenLayout
 from archaeology.specimens.load import load
+from archaeology.specimens.module import of_module
 
 SMALL = Limits(known=60, probe=45, asked=30, few=9, attention=6, neighbours=5, shots=4, draws=2, steps=2)
 MISSING = ("linear probe", "transfer", "shape share", "attention")
@@ -215,7 +217,7 @@ def test_only_what_is_asked_for_is_decoded(data, monkeypatch):
         decoded_of.append(len(source))
         return decode_once(source, size, **more)
 
-    monkeypatch.setattr(learning, "decode_once", watched)
+    monkeypatch.setattr(learning_images, "decode_once", watched)
     found = open_images(data, None, None, (32, 32), replace(SMALL, known=12, asked=9), 0)
     assert decoded_of == [12, 9] == [len(found.known), len(found.asked)]
     assert np.bincount(found.asked.labels).tolist() == [3, 3, 3]
@@ -253,7 +255,6 @@ def test_attention_against_loops():
     boxes = np.array([[0, 0, 8, 8], [8, 16, 32, 32], [0, 0, 32, 16.0]], dtype=np.float32)
     images = decoded(3, 1, boxes=boxes)
     from archaeology.capture import intercepted
-    from archaeology.specimens.module import of_module
 
     layout = TokenLayout(4, 4, ("class",))
     half = (0.5, 0.5, 0.5)
@@ -327,10 +328,10 @@ def test_only_what_is_sure_is_said():
     assert sides["corrupted", "dino", "reference"] == 0
     said = " ".join(found.findings)
     assert (
-        "Over random weights, learning without labels (dino) surely buys k-NN, attacked, corrupted, surely lowers"
+        "Over random weights, learning without labels (dino) buys k-NN, attacked and corrupted; lowers"
         in said
     )
-    assert "Against labels, learning without labels (dino) surely buys attacked, surely costs k-NN" in said
+    assert "Against labels, learning without labels (dino) buys attacked; costs k-NN" in said
     assert "not surely different: corrupted" in said
 
 
@@ -348,11 +349,9 @@ def test_each_of_them_is_each_of_them():
         return " ".join(found.findings)
 
     everything = said([*made.values, *copies])
-    assert "learning without labels (each of them) surely buys attacked, surely costs k-NN" in everything
+    assert "learning without labels (each of them) buys attacked; costs k-NN" in everything
     only = [each for each in copies if each.measure != "attacked"]
-    assert "Against labels, learning without labels (each of them) surely costs k-NN" in said(
-        [*made.values, *only]
-    )
+    assert "Against labels, learning without labels (each of them) costs k-NN" in said([*made.values, *only])
     none = [each for each in copies if each.measure == "corrupted"]
     assert "(each of them) surely changes nothing in which all agree" in said([*made.values, *none])
     assert "Against dino, learning without labels (masked) changes nothing surely" in said(
@@ -395,10 +394,127 @@ def test_bad_input(data, runs, tmp_path):
     with pytest.raises(ValueError, match=r"names of their own, but got"):
         compare_learning(runs, data=data, names=dict.fromkeys(runs, "raw pixels"), device="cpu")
     with pytest.raises(
-        ValueError, match=r"at least as many known images as neighbours, but .* has 60 and 61"
+        ValueError, match=r"at least as many known images as neighbours, but .* 60 are known and 61"
     ):
         compare_learning(runs, data=data, limits=replace(SMALL, neighbours=61), device="cpu")
     images, _ = pictures(30, 1)
     np.savez(tmp_path / "b.npz", train_images=images, train_labels=np.zeros(30, dtype=int))
-    with pytest.raises(ValueError, match="labelled images of at least two classes to compare by, but has 1"):
+    with pytest.raises(ValueError, match="must be of at least two classes, but are of 1"):
         compare_learning(runs, data=f"npz:{tmp_path / 'b.npz'}", limits=SMALL, device="cpu")
+    np.savez(
+        tmp_path / "c.npz",
+        train_images=images,
+        train_labels=np.arange(30) % 2,
+        test_images=images,
+        test_labels=np.arange(30) % 3,
+    )
+    with pytest.raises(ValueError, match=r"must have the same classes, but only one of them has 2; choose"):
+        open_images(f"npz:{tmp_path / 'c.npz'}", None, None, (32, 32), SMALL, 0)
+    with pytest.raises(ValueError, match="must have images with labels, but none of its 3 images has one"):
+        open_images(unlabelled_folder(tmp_path / "plain"), None, None, (32, 32), SMALL, 0)
+
+
+def unlabelled_folder(place):
+    folder_of(place, [(20, 24)])
+    for row, file in enumerate(sorted((place / "train").rglob("*.png"))):
+        file.rename(place / f"{row}.png")
+    shutil.rmtree(place / "train")
+    shutil.rmtree(place / "test")
+    return f"folder:{place}"
+
+
+def test_the_same_part_twice_is_halved(data):
+    limits = replace(SMALL, known=100, asked=100)
+    found = open_images(data, "test", "test", (32, 32), limits, 0)
+    assert len(found.known) == len(found.asked) == 15 and found.num_copies == 0
+    assert not set(found.known.ids) & set(found.asked.ids)
+    np.testing.assert_array_equal(np.bincount(found.known.labels), [5, 5, 5])
+
+
+def test_what_was_left_out_of_the_images_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
+    (train, known), (test, asked) = pictures(60, 1), pictures(30, 2)
+    train[:4] = test[:4]
+    rows = (known != 2) | (np.arange(60) < 4)  # the only one of class 2 is a copy
+    arrays = {"train_images": train[rows], "train_labels": known[rows]}
+    np.savez(tmp_path / "a.npz", **arrays, test_images=test, test_labels=asked)
+    found = open_images(f"npz:{tmp_path / 'a.npz'}", None, None, (32, 32), SMALL, 0)
+    assert found.num_copies == 4
+    one, other = notes_of(found, SMALL, 0, "it")
+    assert one == "of it 4 known images are left out: they are also asked about"
+    assert other.startswith("no image of 2 of it is known, so that the 10 of 30 asked images of it cannot")
+    whole = Images(decoded(60, 1), decoded(30, 2))
+    assert notes_of(whole, SMALL, 0, "it") == ()
+    (short,) = notes_of(whole, replace(SMALL, probe=2), 0, "it")
+    assert "is shown to the probe, so that the 10 of 30" in short
+
+
+def test_images_that_cannot_be_read_end_it_or_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
+    spec = folder_of(tmp_path / "a", 4 * [(20, 24)])
+    (tmp_path / "a" / "train" / "red" / "0.png").write_text("no image")
+    limits = replace(SMALL, neighbours=2)
+    with pytest.raises(BadImageError, match=r"red/0\.png must be an image that can be decoded"):
+        open_images(spec, None, None, (32, 32), limits, 0)
+    found = open_images(spec, None, None, (32, 32), limits, 0, skip_bad=True)
+    assert len(found.known) == 11
+    assert notes_of(found, limits, 0, "it") == ("of it 1 image could not be read and was left out",)
+
+
+def test_reasons_that_several_share_are_told_once():
+    reasons = [("k-NN", "a", "no way"), ("k-NN", "b", "no way"), ("k-NN", "c", "other")]
+    assert learning._told(reasons) == [
+        "k-NN of a, b was not asked: no way",
+        "k-NN of c was not asked: other",
+    ]
+
+
+def test_a_model_that_fails_its_own_check_ends_nothing():
+    unasked = []
+    with learning._noting("attention", "a", unasked):
+        raise SelfCheckError("layer 3 is not reproduced")
+    assert unasked == [("attention", "a", "layer 3 is not reproduced")]
+
+
+def test_who_decides_by_neither_shape_nor_texture_is_named(data, runs, monkeypatch):
+    nobody = ShapeBias(
+        ("m",), (np.inf,), tuple("abc"), np.zeros(9, int), np.ones(9, int), np.full((1, 1, 9), 2)
+    )
+    monkeypatch.setattr(learning, "shape_answers", lambda *_: nobody)
+    limits = replace(SMALL, attention=0, shots=0, corruptions=(), epsilon=0.0)
+    found = compare_learning(runs[:1], data=data, limits=limits, has_floors=False, device="cpu")
+    assert found.value("shape share", "vit_made_up") is None
+    assert any(note.startswith("shape share is not given for vit_made_up: no image") for note in found.notes)
+
+
+def test_the_interval_of_attention_is_no_interval_of_a_share():
+    none = np.zeros(30)  # on the object: no head looks at any patch
+    assert learning._value("on the object", "a", none, 0).interval.high == 0
+    assert learning._value("k-NN", "a", none, 0).interval.high > 0.1
+
+
+def test_objects_are_asked_about_where_they_are_marked():
+    boxes = np.array([[0, 0, 8, 8], [np.nan] * 4, [0, 0, 32, 16.0]], dtype=np.float32)
+    masks = np.zeros((3, 32, 32), dtype=bool)
+    masks[0, :8] = True  # more exact than the box
+    found = object_shares(decoded(3, 1, boxes=boxes, masks=masks), TokenLayout(4, 4, ()))
+    assert found[0].tolist() == [1.0] * 4 + [0.0] * 12 and found[1].isnan().all()
+    assert found[2].tolist() == [1.0] * 8 + [0.0] * 8
+    images = decoded(3, 1, boxes=boxes)
+    assert object_shares(replace(images, boxes=np.full((3, 4), np.nan)), TokenLayout(4, 4, ())) is None
+    torch.manual_seed(0)
+    model = ViT(**{**SIZES, "pooling": "class_token", "depth": 1}).eval()
+    half, layout = (0.5, 0.5, 0.5), TokenLayout(4, 4, ("class",))
+    own = of_module(model, name="m", image_size=(32, 32), mean=half, std=half, layout=layout)
+    samples = attention_samples(own, images)
+    assert {name: len(each) for name, each in samples.items()} == {
+        "attention spread": 3,
+        "attention distance": 3,
+        "on the object": 2,
+    }
+    both = attention_samples(own, images.only(np.array([0, 2])))
+    np.testing.assert_allclose(samples["on the object"], both["on the object"], rtol=1e-5)
+    value = learning._value("on the object", "m", samples["on the object"], 0)
+    assert learning._of_objects(images, [value]) == [
+        "attention on the object is of the 2 of 3 images whose object is marked"
+    ]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from archaeology.dig.finding import interval, ordered, short_name, side, turned
+from archaeology.core.names import short_name
+from archaeology.dig.finding import interval, ordered, side, turned
 from archaeology.dig.reattack_findings import reattack_findings
 from archaeology.dig.robustness_findings import robustness_findings
 from archaeology.figures import figures

@@ -39,7 +39,7 @@ def made_up_layers(seed=0, vit=VIT, cnn=CNN):
         "reading": reading(),
         "few_shot": few_shot(),
         "maps": maps(random),
-        "outliers": [outliers(VIT)],
+        "outliers": {"models": [outliers(VIT)], "missing": {}},
         "objects": objects(random),
         "retrieval": retrieval(random),
         "missing": {},

@@ -1,5 +1,7 @@
 """The chapter on layers: in page, Markdown, methods and limits, and absent where nothing was measured."""
 
+import shutil
+
 import pytest
 
 from archaeology.core.storage import read_json, write_json
@@ -73,6 +75,18 @@ def test_limits_say_what_reading_is_no_proof_of(layered_run, made_up, small_run)
     assert any(line.startswith("Objects from patches: the tokens of") for line in said.missing)
     without = limits(RunDirectory(small_run))
     assert "What a readable layer is no proof of" not in dict(without.lines)
+
+
+def test_a_part_that_one_model_has_not_is_named_with_the_model(small_run, made_up_layers, tmp_path):
+    document = made_up_layers.made_up_layers()
+    document["outliers"]["missing"] = {document["specimens"][1]["name"]: "its tokens are all zero."}
+    shutil.copytree(small_run, tmp_path / "run")
+    write_json(tmp_path / "run" / "representation.json", document)
+    run = RunDirectory(tmp_path / "run")
+    assert ("Tokens of high norm of convnet_cifar10", "its tokens are all zero.") in representation(
+        run
+    ).missing
+    assert "Tokens of high norm of convnet_cifar10: its tokens are all zero." in limits(run).missing
 
 
 def test_a_run_without_the_document_has_no_chapter(small_run):

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
-from archaeology.cli.arguments import parsed
-from archaeology.cli.zoo import show_table
-from archaeology.core.storage import json_text, write_json
+from archaeology.cli.arguments import check_out, parsed
+from archaeology.cli.learning_shown import show_learning
 
 if TYPE_CHECKING:
-    from archaeology.dig.learning_result import LearningComparison
     from archaeology.figures.drawing import DataTable
 
 FIGURE = "ways_of_learning"
@@ -39,6 +37,7 @@ class CompareLearningArguments(BaseModel):
     )
     transfer: str | None = Field(default=None, description="another data set, for probes")
     known: int = Field(default=5000, ge=2, description="images that vote as neighbours")
+    neighbours: int = Field(default=20, ge=1, description="that vote; at most as many as images are known")
     probe: int = Field(default=2000, ge=2, description="of them, images that a probe learns from")
     asked: int = Field(default=1000, ge=2, description="images that are asked about")
     few: int = Field(
@@ -47,6 +46,7 @@ class CompareLearningArguments(BaseModel):
     attention_images: int = Field(default=100, ge=0, description="images on which attention is looked at")
     epsilon: float = Field(default=1 / 255, ge=0, le=1, description="of the attack; 0: none")
     floors: bool = Field(default=True, description="ask random weights and raw pixels, too")
+    skip_bad: bool = Field(default=False, description="leave out images that cannot be read")
     out: Path = Field(default=Path("runs/learning"), description="folder for figure and JSON")
     seed: int = Field(default=0, ge=0, description="of everything drawn")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
@@ -58,8 +58,9 @@ class CompareLearningArguments(BaseModel):
 def run(words: Sequence[str]) -> int:
     """Ask, draw, keep and print."""
     arguments = parsed(CompareLearningArguments, "compare-learning", words)
+    check_out(arguments.out)
     from archaeology.dig.learning import compare_learning
-    from archaeology.dig.learning_measures import Limits
+    from archaeology.dig.learning_images import Limits
 
     names, specs = named(arguments.models)
     limits = Limits(
@@ -68,6 +69,7 @@ def run(words: Sequence[str]) -> int:
         asked=arguments.asked,
         few=arguments.few,
         attention=arguments.attention_images,
+        neighbours=arguments.neighbours,
         epsilon=arguments.epsilon,
     )
     found = compare_learning(
@@ -79,10 +81,11 @@ def run(words: Sequence[str]) -> int:
         limits=limits,
         names=names,
         has_floors=arguments.floors,
+        skip_bad=arguments.skip_bad,
         seed=arguments.seed,
         device=arguments.device,
     )
-    show(found, arguments.out, as_json=arguments.json_)
+    show_learning(found, FIGURE, arguments.out, "learning.json", as_json=arguments.json_, arranged=turned)
     return 0
 
 
@@ -98,27 +101,6 @@ def named(models: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         else:
             specs.append(model)
     return names, specs
-
-
-def show(found: "LearningComparison", out: Path, *, as_json: bool) -> None:
-    """Draw and keep; print the table and what it shows."""
-    from archaeology.figures import learning_figures, save_figure
-
-    drawing = learning_figures.get(FIGURE)
-    data = drawing.compute(found)
-    assert data is not None
-    files = [*save_figure(drawing.draw(data), out, FIGURE), out / "learning.json"]
-    document = {"headline": drawing.headline(data), "files": files, **found.numbers()}
-    write_json(files[-1], document)
-    if as_json:
-        print(json_text(document), end="")
-        return
-    print(f"{drawing.title} {drawing.headline(data)}\n")
-    show_table(turned(drawing.table(data)))
-    print("\n".join(found.findings))
-    for note in found.notes:
-        print(f"note: {note}")
-    print("\n".join(str(path) for path in files))
 
 
 def turned(table: "DataTable") -> "DataTable":

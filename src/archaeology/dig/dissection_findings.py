@@ -8,6 +8,7 @@ where the object is known, more than random patches beside it.
 from collections.abc import Mapping
 from typing import Any
 
+from archaeology.core.names import short_name
 from archaeology.dig.finding import (
     Finding,
     Row,
@@ -16,7 +17,6 @@ from archaeology.dig.finding import (
     number,
     percent,
     points,
-    short_name,
     turned,
     unanswered,
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from archaeology.core.names import short_name
 from archaeology.dig.finding import (
     Finding,
     distance_from,
@@ -13,7 +14,6 @@ from archaeology.dig.finding import (
     p_of,
     percent,
     points,
-    short_name,
     side,
     turned,
     unanswered,

@@ -138,11 +138,6 @@ def distance_from(nothing: float, interval: Row) -> float:
     return min(CAP, gap / half) if half > 0 else (CAP if gap > 0 else 0.0)
 
 
-def short_name(name: str) -> str:
-    """A model's name without where it comes from."""
-    return name.split(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1] or name
-
-
 def interval(row: Row, key: str) -> dict[str, float]:
     """`key` of a row and the ends of its interval; NaN for null."""
     return {

@@ -14,18 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from archaeology.core.errors import SelfCheckError
 from archaeology.core.intervals import Interval, bootstrap_mean, paired_bootstrap, wilson
 from archaeology.core.many import corrected, sign_flip_test
 from archaeology.core.progress import progress
-from archaeology.data.cache import decode_once
-from archaeology.data.chosen import ChosenImages, choose_evenly
-from archaeology.data.decoded import DecodedImages, evenly
-from archaeology.data.open import open_source
-from archaeology.data.source import ImageSource
+from archaeology.data.decoded import DecodedImages
+from archaeology.dig.learning_images import Images, notes_of, open_images
 from archaeology.dig.learning_measures import (
+    ATTENTION,
     SIMPLE,
     Asked,
-    Images,
     Limits,
     attention_samples,
     shape_answers,
@@ -44,7 +42,7 @@ WAYS = {  # part of the name of a recipe -> how it teaches; the first that fits
     "image_text": "image-text",
 }
 TEXT_AND_IMAGES = ("open_clip",)
-LOOKED_AT = 16  # images of each part, to tell whether all have one size
+Unasked = list[tuple[str, str, str]]  # measure, subject, reason
 
 
 def way_of(specimen: Specimen, spec: str) -> str:
@@ -68,6 +66,7 @@ def compare_learning(
     limits: Limits | None = None,
     names: Mapping[str, str] | None = None,
     has_floors: bool = True,
+    skip_bad: bool = False,
     seed: int = 0,
     device: str = "auto",
 ) -> LearningComparison:
@@ -82,6 +81,7 @@ def compare_learning(
         limits: How much is asked.
         names: What to call specimens, by spec; the last part of the spec if not given.
         has_floors: Whether the same architectures with random weights and raw pixels are asked, too.
+        skip_bad: Whether images that cannot be read are left out, and counted in a note, instead of ending all.
         seed: Of images chosen, folds, draws, attacks and resampling.
         device: As for `load`.
 
@@ -95,10 +95,21 @@ def compare_learning(
     learnt = {called[spec]: load(spec, device=device) for spec in specs}
     height, width = (max(one.image_size[axis] for one in learnt.values()) for axis in (0, 1))
     kept = max(one.crop_fraction for one in learnt.values())
-    images = open_images(data, split, known_split, (height, width), limits, seed, crop_fraction=kept)
-    other = None
-    if transfer is not None:
-        other = open_images(transfer, None, None, (height, width), limits, seed, crop_fraction=kept)
+
+    def opened(data: str, split: str | None, known_split: str | None) -> Images:
+        return open_images(
+            data,
+            split,
+            known_split,
+            (height, width),
+            limits,
+            seed,
+            crop_fraction=kept,
+            skip_bad=skip_bad,
+        )
+
+    images = opened(data, split, known_split)
+    other = None if transfer is None else opened(transfer, None, None)
     subjects, backbones = _subjects(learnt, called, images, has_floors=has_floors, seed=seed, device=device)
     started = time.perf_counter()
     values, notes = _values(subjects, backbones, images, other, limits, seed)
@@ -119,115 +130,11 @@ def compare_learning(
         values=values,
         differences=differences_of(subjects, values, reference, seed),
         settings=settings,
-        notes=notes,
-    )
-
-
-def open_images(
-    data: str,
-    split: str | None,
-    known_split: str | None,
-    size: tuple[int, int],
-    limits: Limits,
-    seed: int,
-    *,
-    crop_fraction: float = 1.0,
-) -> Images:
-    """Known images and others to be asked about, all in one size, chosen before they are decoded; none is in both.
-
-    That is `size`, cropped as models are used to, save where all images have one smaller size: then they stay as they
-    are, for each model scales them itself.
-
-    Raises:
-        ValueError: If there are fewer than two classes, or fewer known images than neighbours.
-    """
-    whole = {name: _source(data, name) for name in (split or "test", known_split or "train")}
-    asked, known = whole[split or "test"], whole[known_split or "train"]
-    if asked is None or known is None:
-        if split is not None and known_split is not None:
-            for name in (split, known_split):
-                open_source(data, split=name)  # says what is wrong
-        known, asked = _halves(open_source(data, split=split or known_split), seed)
-    parts = _chosen(known, limits.known, seed), _chosen(asked, limits.asked, seed)
-    size, crop_fraction = _as_seen(parts, size, crop_fraction)
-    chosen = Images(*(decode_once(part, size, crop_fraction=crop_fraction) for part in parts))
-    seen = {image.tobytes() for image in np.asarray(chosen.asked.images)}
-    apart = [row for row, image in enumerate(np.asarray(chosen.known.images)) if image.tobytes() not in seen]
-    chosen = Images(_rows(chosen.known, np.array(apart, dtype=np.int64)), chosen.asked)
-    _check(chosen, limits, data)
-    return chosen
-
-
-def _check(images: Images, limits: Limits, data: str) -> None:
-    if tuple(images.known.classes) != tuple(images.asked.classes):
-        raise ValueError(
-            f"both parts of {data} must have the same classes, but they differ; choose other parts."
-        )
-    classes = len(np.unique(images.known.labels)) if len(images.known) else 0
-    if classes < 2:
-        raise ValueError(
-            f"{data} must have labelled images of at least two classes to compare by, but has {classes}; take "
-            "other data."
-        )
-    if len(images.known) < limits.neighbours:
-        raise ValueError(
-            f"there must be at least as many known images as neighbours, but {data} has {len(images.known)} and "
-            f"{limits.neighbours} are asked; ask fewer."
-        )
-
-
-def _source(data: str, split: str) -> ImageSource | None:
-    try:
-        return open_source(data, split=split)
-    except (ValueError, FileNotFoundError):
-        return None
-
-
-def _halves(source: ImageSource, seed: int) -> tuple[ImageSource, ImageSource]:
-    """Both have as many of each class as the labelled images allow."""
-    labels = _labels(source)
-    rows = np.flatnonzero(labels >= 0)
-    first = rows[evenly(labels[rows], len(rows) // 2, seed)]
-    return ChosenImages(source, first.tolist()), ChosenImages(source, np.setdiff1d(rows, first).tolist())
-
-
-def _chosen(source: ImageSource, most: int, seed: int) -> ImageSource:
-    """At most so many of its labelled images, spread evenly over the classes."""
-    labels = _labels(source)
-    rows = np.flatnonzero(labels >= 0)
-    labelled = source if len(rows) == len(labels) else ChosenImages(source, rows.tolist())
-    return choose_evenly(labelled, most, seed=seed)
-
-
-def _labels(source: ImageSource) -> np.ndarray:
-    return np.array([-1 if label is None else label for label in source.labels()], dtype=np.int64)
-
-
-def _as_seen(
-    parts: Sequence[ImageSource], size: tuple[int, int], crop_fraction: float
-) -> tuple[tuple[int, int], float]:
-    """Their own size, uncropped, where a few images from all over both parts share it and it is smaller."""
-    natural = {
-        tuple(part.get(int(row)).image.shape[-2:])
-        for part in parts
-        if len(part)
-        for row in np.linspace(0, len(part) - 1, min(LOOKED_AT, len(part))).round()
-    }
-    if len(natural) != 1:
-        return size, crop_fraction
-    ((height, width),) = natural
-    smaller = min(size[0], height), min(size[1], width)
-    return (size, crop_fraction) if smaller == size else (smaller, 1.0)
-
-
-def _rows(images: DecodedImages, rows: np.ndarray) -> DecodedImages:
-    return replace(
-        images,
-        images=images.images[rows],
-        labels=images.labels[rows],
-        ids=tuple(images.ids[row] for row in rows),
-        boxes=None if images.boxes is None else images.boxes[rows],
-        masks=None if images.masks is None else images.masks[rows],
+        notes=(
+            *notes_of(images, limits, seed, data),
+            *(() if other is None else notes_of(other, limits, seed, str(transfer))),
+            *notes,
+        ),
     )
 
 
@@ -304,6 +211,7 @@ def _values(
     """All answers, and why some are missing."""
     values: list[Value] = []
     notes: list[str] = []
+    unasked: Unasked = []
     shapes: dict[str, ShapeBias] = {}
     asked_for = _asked_for(limits)
     seen = images.asked.take(limits.attention, seed) if limits.attention else None
@@ -312,37 +220,63 @@ def _values(
         for subject in subjects:
             one = Asked(backbones[subject.name], images, limits, seed)
             for measure in asked_for:
-                with _noting(measure, subject.name, notes):
+                with _noting(measure, subject.name, unasked):
                     values.append(_value(measure, subject.name, SIMPLE[measure](one), seed))
             if limits.few:
-                with _noting("shape share", subject.name, notes):
+                with _noting("shape share", subject.name, unasked):
                     shapes[subject.name] = shape_answers(one)
             if other is not None:
                 there = Asked(backbones[subject.name], other, limits, seed)
-                with _noting("transfer", subject.name, notes):
+                with _noting("transfer", subject.name, unasked):
                     values.append(_value("transfer", subject.name, SIMPLE["linear probe"](there), seed))
             if seen is not None:
-                with _noting("attention", subject.name, notes):
+                with _noting("attention", subject.name, unasked):
                     found = attention_samples(backbones[subject.name], seen)
                     values += [_value(name, subject.name, samples, seed) for name, samples in found.items()]
                     unseen += [] if found else [subject.name]
             advance(1)
     values += _shape_values(shapes)
+    notes += _told(unasked)
+    if undecided := [name for name, found in shapes.items() if found.share(found.specimens[0]).n == 0]:
+        notes.append(
+            f"shape share is not given for {', '.join(undecided)}: no image was named by its shape or by its texture"
+        )
     if unseen:
         notes.append(
             f"attention was not looked at where there is none between tokens of one grid: {', '.join(unseen)}"
         )
-    notes += _of_readouts(subjects, backbones) if seen is not None else []
+    if seen is not None:
+        notes += [*_of_objects(seen, values), *_of_readouts(subjects, backbones)]
     return tuple(values), tuple(dict.fromkeys(notes))
 
 
 @contextmanager
-def _noting(measure: str, name: str, notes: list[str]) -> Iterator[None]:
+def _noting(measure: str, name: str, unasked: Unasked) -> Iterator[None]:
     """One question that cannot be asked leaves a note and ends nothing else."""
     try:
         yield
-    except ValueError as error:
-        notes.append(f"{measure} of {name} was not asked: {error}")
+    except (ValueError, SelfCheckError) as error:
+        unasked.append((measure, name, str(error)))
+
+
+def _told(unasked: Unasked) -> list[str]:
+    """A note for each measure and reason, with all whom it concerns."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for measure, name, reason in unasked:
+        names.setdefault((measure, reason), []).append(name)
+    return [
+        f"{measure} of {', '.join(who)} was not asked: {reason}" for (measure, reason), who in names.items()
+    ]
+
+
+def _of_objects(seen: DecodedImages, values: Sequence[Value]) -> list[str]:
+    """How many images the attention on the object is of, where not of all."""
+    counts = {len(value.samples) for value in values if value.measure == "on the object"}
+    return [
+        f"attention on the object is of the {count} of {len(seen)} images whose object is marked"
+        for count in counts
+        if count < len(seen)
+    ]
 
 
 def _of_readouts(subjects: Sequence[Subject], backbones: Mapping[str, Specimen]) -> list[str]:
@@ -374,7 +308,7 @@ def _asked_for(limits: Limits) -> list[str]:
 
 def _value(measure: str, subject: str, samples: np.ndarray, seed: int) -> Value:
     """The mean with Wilson's interval where every image is right or wrong, else with the bootstrap's."""
-    if np.isin(samples, (0, 1)).all():
+    if measure not in ATTENTION and np.isin(samples, (0, 1)).all():
         interval = wilson(int(samples.sum()), len(samples))
     else:
         interval = bootstrap_mean(samples, seed=seed)

@@ -6,7 +6,6 @@ for all: the same judge for models with classes and without, with learned weight
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +19,7 @@ from archaeology.capture.interceptor import intercepted
 from archaeology.data.decoded import DecodedImages
 from archaeology.data.worlds.cue_conflict import CueConflict
 from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
+from archaeology.dig.learning_images import Images, Limits
 from archaeology.represent.backbone import output_features, probed
 from archaeology.represent.features import Features
 from archaeology.represent.neighbours import nearest_vote
@@ -36,52 +36,8 @@ from archaeology.stats.layer import view_of
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 MIDDLE = 1e-1
 FOLDS = 3
-CORRUPTIONS = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
+ATTENTION = ("attention spread", "attention distance", "on the object")
 Samples = Float[np.ndarray, " image"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is asked; all that is left out is said with the numbers.
-
-    Attributes:
-        known: Images whose labels vote.
-        probe: Of them, how many a probe learns from.
-        asked: Images that are named.
-        few: Of them, how many are attacked, corrupted and mixed.
-        attention: Of them, how many attention is looked at on; 0 for none.
-        neighbours: k.
-        shots: Images of each class in few-shot; 0 for none.
-        draws: How often they are drawn.
-        epsilon: Of the attack, largest change of a pixel in [0, 1]; 0 for no attack.
-        steps: Of the attack.
-        corruptions: Kinds, at five severities each; none for no corruption.
-    """
-
-    known: int = 5000
-    probe: int = 2000
-    asked: int = 1000
-    few: int = 200
-    attention: int = 100
-    neighbours: int = 20
-    shots: int = 10
-    draws: int = 3
-    epsilon: float = 1 / 255
-    steps: int = 10
-    corruptions: tuple[str, ...] = CORRUPTIONS
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Images whose labels are known, and others to be asked about; no image is in both.
-
-    Attributes:
-        known: With labels that vote.
-        asked: To be named.
-    """
-
-    known: DecodedImages
-    asked: DecodedImages
 
 
 class Asked:
@@ -170,7 +126,10 @@ def by_few_shots(one: Asked) -> Samples:
     counts = np.bincount(labels, minlength=1)
     counts = counts[counts > 0]
     if counts.min() < one.limits.shots:
-        raise ValueError(f"a class has only {counts.min()} known images, fewer than {one.limits.shots} shots")
+        images = "image" if counts.min() == 1 else "images"
+        raise ValueError(
+            f"a class has only {counts.min()} known {images}, fewer than {one.limits.shots} shots"
+        )
     found = few_shot(
         one.known,
         labels,
@@ -232,8 +191,8 @@ def attention_samples(specimen: Specimen, images: DecodedImages) -> Mapping[str,
     What is read is the class token, or all patches where the model averages them. Mean over heads and layers.
 
     Returns:
-        By name of the measure; without "on the object" where no image has a box or a mask, empty for a model whose
-        attention does not show tokens on a grid.
+        By name of the measure; "on the object" of the images that have a box or a mask, and not there where none has;
+        empty for a model whose attention does not show tokens on a grid.
     """
     layout = specimen.layout
     if layout is None or specimen.kind != "transformer":
@@ -259,7 +218,11 @@ def attention_samples(specimen: Specimen, images: DecodedImages) -> Mapping[str,
                 for name in seen[0]
             }
         )
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if shares is not None:
+        is_marked = shares.isfinite().all(dim=1).numpy()
+        found["on the object"] = found["on the object"][is_marked]
+    return found
 
 
 def _of_layer(
@@ -292,20 +255,25 @@ def _of_layer(
 
 
 def object_shares(images: DecodedImages, layout: TokenLayout) -> Float[Tensor, "batch patch"] | None:
-    """How much of each patch the object covers, by mask, else by box; None unless every image has one."""
+    """How much of each patch the object covers, by mask, else by box; NaN where it is not marked, None if nowhere."""
     height, width = images.images.shape[-2:]
-    if images.masks is not None and images.masks.any(axis=(1, 2)).all():
-        inside = torch.from_numpy(np.array(images.masks)).float()
-    elif images.boxes is not None and np.isfinite(images.boxes).all():
+    inside = torch.zeros(len(images), height, width)
+    is_marked = np.zeros(len(images), dtype=bool)
+    if images.boxes is not None:
         rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
-        left, top, right, bottom = images.boxes.T[:, :, None]
+        is_marked = np.asarray(np.isfinite(images.boxes).all(axis=1), dtype=bool)
+        left, top, right, bottom = np.where(is_marked[:, None], images.boxes, 0).T[:, :, None]
         down = (rows >= top) & (rows < bottom)
         across = (columns >= left) & (columns < right)
         inside = torch.from_numpy(down[:, :, None] & across[:, None, :]).float()
-    else:
+    if images.masks is not None:
+        has_mask = images.masks.any(axis=(1, 2))
+        inside[torch.from_numpy(has_mask)] = torch.from_numpy(np.array(images.masks[has_mask])).float()
+        is_marked = is_marked | has_mask
+    if not is_marked.any():
         return None
     pooled = torch.nn.functional.adaptive_avg_pool2d(inside[:, None], (layout.rows, layout.columns))
-    return pooled.flatten(1)
+    return pooled.flatten(1).masked_fill(torch.from_numpy(~is_marked)[:, None], torch.nan)
 
 
 #: What needs nothing but the subject, by name of the measure.

@@ -1,5 +1,6 @@
 """What ways of learning buy, in sentences that never say more than the tests behind them."""
 
+from archaeology.core.names import joined
 from archaeology.dig.learning_result import MEASURES, Difference, LearningComparison, Subject
 
 
@@ -16,7 +17,7 @@ def findings(found: LearningComparison) -> tuple[str, ...]:
     count = len(found.differences)
     said.append(
         f"{count} differences were tested on the same images, by random signs with Holm's correction over all of them; "
-        "only sure ones are called so. They are of these models: another training of the same recipe may differ."
+        "only sure ones are told. They are of these models: another training of the same recipe may differ."
     )
     return tuple(said)
 
@@ -75,18 +76,18 @@ def _bought(found: LearningComparison) -> list[str]:
             for side in (1, -1)
         )
         told = [
-            f"{verb} {', '.join(names)}"
+            f"{verb} {joined(names)}"
             for verb, names in (
-                ("surely buys", [name for name in more if MEASURES[name].more_is_better]),
-                ("surely costs", [name for name in less if MEASURES[name].more_is_better]),
-                ("surely raises", [name for name in more if not MEASURES[name].more_is_better]),
-                ("surely lowers", [name for name in less if not MEASURES[name].more_is_better]),
+                ("buys", [name for name in more if MEASURES[name].more_is_better]),
+                ("costs", [name for name in less if MEASURES[name].more_is_better]),
+                ("raises", [name for name in more if not MEASURES[name].more_is_better]),
+                ("lowers", [name for name in less if not MEASURES[name].more_is_better]),
             )
             if names
         ]
         who = "each of them" if len(held) > 1 else held[0].name
         nothing = "surely changes nothing in which all agree" if len(held) > 1 else "changes nothing surely"
-        claim = ", ".join(told) if told else nothing
+        claim = "; ".join(told) if told else nothing
         said.append(f"{words}, learning without labels ({who}) {claim}.")
     return said
 

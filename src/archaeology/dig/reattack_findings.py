@@ -8,6 +8,7 @@ out: the old images are known again, and the attack made anew does as well as be
 from collections.abc import Mapping
 from typing import Any
 
+from archaeology.core.names import short_name
 from archaeology.dig.finding import (
     CAP,
     Finding,
@@ -18,7 +19,6 @@ from archaeology.dig.finding import (
     number,
     percent,
     points,
-    short_name,
     turned,
     unanswered,
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archaeology.attacks.method import title_of
+from archaeology.core.names import short_name
 from archaeology.dig.disturbance_findings import (
     corruption_findings,
     frequency_findings,
@@ -29,7 +30,6 @@ from archaeology.dig.finding import (
     p_of,
     percent,
     points,
-    short_name,
     side,
     unanswered,
 )

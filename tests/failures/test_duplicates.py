@@ -1,9 +1,13 @@
 """Copies planted among images are found, those only alike are not, block by block as all at once."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import archaeology.failures.duplicates as duplicates
+from archaeology.data.worlds.shapes2d import Shapes2D
 from archaeology.failures.duplicates import duplicates_across, duplicates_within, thumbnails
 
 
@@ -49,16 +53,60 @@ def test_two_skies_with_the_same_gradient_are_not_copies():
     assert len(duplicates_within(images).pairs) == 0
 
 
+def one_shape(n, seed=0):
+    world = Shapes2D(seed=seed, size=32, num_shapes=(1, 1), radii=(7.0, 12.0))
+    return world.generate(0, n).input.numpy()
+
+
+def test_drawings_that_are_alike_by_chance_are_not_copies(monkeypatch):
+    images = one_shape(2000)
+    found = duplicates_within(images)
+    assert len(found.pairs) <= 0.005 * len(images)  # half of what is tolerated
+    monkeypatch.setattr(duplicates, "MUCH_NEARER", 1.0)
+    assert len(duplicates_within(images).pairs) > 3 * len(found.pairs)
+
+
+def saved_again(image):
+    """As JPEG of middling quality."""
+    file = io.BytesIO()
+    Image.fromarray(np.moveaxis(image, 0, -1)).save(file, "JPEG", quality=75)
+    return np.moveaxis(np.asarray(Image.open(file).convert("RGB")), -1, 0)
+
+
+def half_as_large(image):
+    picture = Image.fromarray(np.moveaxis(image, 0, -1))
+    small = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
+    return np.moveaxis(np.asarray(small.resize(picture.size, Image.Resampling.BICUBIC)), -1, 0)
+
+
+@pytest.mark.parametrize("edited", [saved_again, half_as_large])
+def test_drawings_that_were_edited_are_copies(edited):
+    images = one_shape(400)
+    again = np.stack([edited(image) for image in images[:100]])
+    found = duplicates_across(again, images)
+    own = found.pairs[:, 0] == found.pairs[:, 1]
+    assert own.sum() >= 95 and (~own).sum() <= 2
+
+
 def test_blocks_change_nothing_and_equal_a_loop_over_pairs(monkeypatch):
     images = photos(23)
     images[20], images[21] = images[1], np.clip(images[2].astype(int) + 5, 0, 255)
     small, detail = (part.numpy() for part in thumbnails(images))
+    far = [
+        min(
+            np.linalg.norm(small[one] - small[other])
+            for other in range(23)
+            if other != one and small[one] @ small[other] < duplicates.ALIKE
+        )
+        for one in range(23)
+    ]
     by_loop = {
         (one, other)
         for one in range(23)
         for other in range(one + 1, 23)
         if small[one] @ small[other] >= duplicates.ALIKE
         and detail[one] @ detail[other] >= duplicates.ALIKE_IN_DETAIL
+        and np.linalg.norm(small[one] - small[other]) <= duplicates.MUCH_NEARER * far[other]
     }
     monkeypatch.setattr(duplicates, "BLOCK", 5)
     monkeypatch.setattr(duplicates, "CHUNK", 4)

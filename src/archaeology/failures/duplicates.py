@@ -2,10 +2,13 @@
 
 Exact copies have the same pixels. Near copies look alike small: every image is shrunk to 16 x 16 pixels, its mean taken
 off, and two are near where the cosine of what is left is high, also after smooth shades are taken off (two skies have
-much the same gradient, but not the same detail). Products of blocks of images, so that memory stays bounded.
+much the same gradient, but not the same detail). Drawings of one shape on a plain ground may be as alike by chance; so
+a copy must also be much nearer than the nearest image that is none. Products of blocks of images, so that memory stays
+bounded.
 
-Source: `barz2020train`, who compare features of a network and look at each pair. Differs: pixels only, so nothing has
-to be trained, and heavier edits (mirroring, cropping) are not found.
+Sources: `barz2020train`, who compare features of a network and look at each pair; `lowe2004distinctive` for the ratio
+of both distances. Differs: pixels only, so nothing has to be trained, and heavier edits (mirroring, cropping) are not
+found.
 """
 
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from archaeology.core.storage import sha256_of
 
 SIDE = 16
 ALIKE, ALIKE_IN_DETAIL = 0.97, 0.9
+MUCH_NEARER = 0.4  # distance of a copy, as a share of that of the nearest image that is not alike
 BLOCK = 1024  # images of each side compared at once: 4 MB of cosines
 CHUNK = 512
 
@@ -121,6 +125,7 @@ def _nearest(asked: Pictures, known: Pictures | None) -> tuple[dict[int, int], d
     """For each image that has a near copy (within one set: an earlier one), the row of the nearest and the cosine."""
     first, detail = thumbnails(asked)
     best, where = torch.full((len(first),), -1.0), torch.full((len(first),), -1)
+    other_best = best.clone()  # of images that are not alike
     for begin in range(0, len(asked if known is None else known), BLOCK):
         columns = slice(begin, begin + BLOCK)
         second, other = (first[columns], detail[columns]) if known is None else thumbnails(known[columns])
@@ -128,17 +133,29 @@ def _nearest(asked: Pictures, known: Pictures | None) -> tuple[dict[int, int], d
             rows = slice(start, start + BLOCK)
             alike = first[rows] @ second.T
             if known is None and begin == start:
-                alike = alike.tril(-1)
+                alike.fill_diagonal_(-1.0)
+            unlike = alike.masked_fill(alike >= ALIKE, -1.0)
+            other_best[rows] = torch.maximum(other_best[rows], unlike.amax(dim=1))
+            if known is None and begin < start:  # each two of one set meet once
+                other_best[columns] = torch.maximum(other_best[columns], unlike.amax(dim=0))
             if not (alike >= ALIKE).any():
                 continue
+            if known is None and begin == start:
+                alike = alike.tril(-1)
             alike[(alike < ALIKE) | (detail[rows] @ other.T < ALIKE_IN_DETAIL)] = -1.0
             value, place = alike.max(dim=1)
             is_nearer = value > best[rows]
             best[rows] = torch.where(is_nearer, value, best[rows])
             where[rows] = torch.where(is_nearer, place + begin, where[rows])
-    found = (where >= 0).nonzero()[:, 0].tolist()
+    is_copy = (where >= 0) & (_distance(best) <= MUCH_NEARER * _distance(other_best))
+    found = is_copy.nonzero()[:, 0].tolist()
     cosines = best.double().clamp(max=1)
     return {row: int(where[row]) for row in found}, {row: float(cosines[row]) for row in found}
+
+
+def _distance(cosine: Float[Tensor, " image"]) -> Float[Tensor, " image"]:
+    """Between directions with this cosine."""
+    return (2 - 2 * cosine).clamp(min=0).sqrt()
 
 
 def _exact(asked: Pictures, known: Pictures | None) -> dict[int, int]:

@@ -6,6 +6,9 @@ from PIL import Image
 
 import archaeology as arc
 from archaeology.data.worlds.cue_conflict import CueConflict
+from archaeology.dig.config import DigConfig
+from archaeology.dig.estimate import estimate
+from archaeology.report.causes import causes
 from archaeology.report.content import report_of
 from archaeology.report.markdown import markdown
 
@@ -78,3 +81,26 @@ def test_a_folder_without_parts_is_taken_whole(tiny, photos, tmp_path):
         out=tmp_path / "run", **QUICK,
     )  # fmt: skip
     assert run.causes["training"]["n"] == 86 and len(run.causes["duplicates"]["pairs"]) == COPIES
+    (told,) = (note for note in causes(run).notes if note.startswith("Copies were looked for"))
+    assert told == "Copies were looked for among the 86 images that the models learned from (train)."
+
+
+def test_an_estimate_counts_them_and_refuses_what_is_not_there(tiny, photos):
+    asked = {**tiny, "data": f"folder:{photos}", "split": "test", **QUICK}
+    without = estimate(DigConfig(**asked))
+    found = estimate(DigConfig(**asked, training_data=f"folder:{photos}"))
+    assert found.memory == without.memory + 86 * 3 * 64 * 64
+    with pytest.raises(ValueError, match="learn"):
+        estimate(DigConfig(**asked, training_data=f"folder:{photos}", training_split="learn"))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"training_split": "train"}, "training_split goes with training_data.*'train'"),
+        ({"training_data": "cifar10", "causes_images": 0}, "causes_images is 0"),
+    ],
+)
+def test_nothing_about_training_data_is_asked_in_vain(more, said):
+    with pytest.raises(ValueError, match=said):
+        DigConfig(**more)

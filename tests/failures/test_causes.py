@@ -10,6 +10,8 @@ from tests.failures.made_up import decoded, fond_of_light, honest, pictures
 from archaeology.core.intervals import wilson
 from archaeology.core.many import corrected
 from archaeology.core.storage import json_text
+from archaeology.data.worlds.shapes2d import Shapes2D
+from archaeology.failures import shortcuts
 from archaeology.failures.causes import find_causes
 from archaeology.failures.gatherings import gathering, within_classes
 from archaeology.failures.planted import plant, plants
@@ -104,11 +106,29 @@ def test_the_test_within_classes_is_that_by_permutation_and_keeps_its_level():
 def test_the_document_is_json_and_has_rows_of_the_images():
     made = plant("bright_class", *pictures(300), target=1)
     images = decoded(made.images, made.labels)
-    document = json.loads(json_text(find_causes(images, {"toy": fond_of_light}).describe(images.ids)))
+    document = json.loads(json_text(find_causes(images, {"toy": fond_of_light}).describe()))
     first = document["causes"][0]
     assert first["kind"] == "shortcut" and first["effect"]["n"] > 0
     assert all(0 <= row < 300 for row in first["examples"]) and len(first["examples"]) == 6
     assert len(document["asked"]) + len(document["attributes"]) == document["num_questions"]
+
+
+def test_marks_are_looked_for_once_for_all_models(monkeypatch):
+    made = plant("watermark", *pictures(200), target=1)
+    calls, find = [], shortcuts.find_mark
+    monkeypatch.setattr(
+        shortcuts, "find_mark", lambda *given, **named: calls.append(given[2]) or find(*given, **named)
+    )
+    find_causes(decoded(made.images, made.labels), {"one": honest, "other": fond_of_light})
+    assert calls == [0, 1, 2, 3]
+
+
+def test_drawings_that_happen_to_be_alike_are_no_copies():
+    scenes = Shapes2D(seed=4, size=32, num_shapes=(1, 1), radii=(7.0, 12.0)).generate(0, 800)
+    labels = scenes.kind[:, 0].numpy().astype(np.int64)
+    made = plant("bright_class", scenes.input.numpy(), labels, target=1, seed=4)
+    found = find_causes(decoded(made.images, made.labels), {"toy": honest})
+    assert [one.kind for one in found.named] == []
 
 
 def test_the_same_twice():
@@ -118,7 +138,7 @@ def test_the_same_twice():
         find_causes(decoded(made.images, made.labels), {"toy": lambda x: fond_of_light(x, target=0)}, seed=3)
         for _ in range(2)
     )
-    assert json_text(one.describe(())) == json_text(other.describe(()))
+    assert json_text(one.describe()) == json_text(other.describe())
 
 
 def test_bad_input():

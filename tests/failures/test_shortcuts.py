@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from tests.failures.made_up import fond_of_light, fond_of_marks, honest, pictures
 
+from archaeology.failures import shortcuts
 from archaeology.failures.attributes import attributes_of
 from archaeology.failures.causes import answering
 from archaeology.failures.interventions import changes, pasted, set_attribute, the_other_way
@@ -117,6 +118,19 @@ def test_a_mark_that_seven_of_ten_images_carry_is_found():
     found = find_mark(made.images, made.labels, 3)
     assert found.p_value < 1e-6 and 0.5 < found.share.value < 0.9 and found.where.sum() == 9
     assert set(found.carriers.tolist()) == set(made.changed.tolist()) - set(without.tolist())
+
+
+def test_a_mark_is_looked_for_in_so_many_images_of_other_classes_and_no_more(monkeypatch):
+    made = plant("watermark", *pictures(400), target=3)
+    compared, same = [], shortcuts._same
+    monkeypatch.setattr(shortcuts, "MOST_COMPARED", 50)
+    monkeypatch.setattr(
+        shortcuts, "_same", lambda part, usual: compared.append(len(part)) or same(part, usual)
+    )
+    found = find_mark(made.images, made.labels, 3)
+    own = int((made.labels == 3).sum())
+    assert sum(compared) == own + own + 50  # found in one half and tested in the other, then all of its own
+    assert found.where.sum() == 9 and found.p_value < 1e-6 and found.elsewhere == 0
 
 
 def test_the_area_under_the_curve_is_scikit_learns_and_its_interval_covers():

@@ -6,6 +6,7 @@ are taken follows from what the models cost, unless somebody says how many.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 
 from archaeology.core.storage import json_text, sha256_of
 from archaeology.data.cache import DecodedImages, decode_once
+from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
@@ -24,7 +26,7 @@ from archaeology.robustness.survey_parts import png
 from archaeology.specimens.reordered import reordered
 from archaeology.specimens.specimen import Specimen
 
-VERSION = 2  # raise it whenever the same images and models would give other numbers
+VERSION = 3  # raise it whenever the same images and models would give other numbers
 BUDGET = {
     "cpu": 4e12,
     "cuda": 4e14,
@@ -40,6 +42,26 @@ def causes_count(config: DigConfig, specimens: Mapping[str, Specimen], *, availa
         return min(config.causes_images, available)
     quick = affordable(BUDGET, PASSES_OF_AN_IMAGE, *specimens.values())
     return 0 if quick < min(FEWEST, available) else min(quick, MOST, available)
+
+
+def training_source(config: DigConfig) -> ImageSource | None:
+    """What the models learned from, where the user says: its part for training, or all where it has no parts.
+
+    Raises:
+        ValueError: If there is no such data, or no such part.
+    """
+    if config.training_data is None:
+        return None
+    if config.training_split is not None:
+        return open_source(config.training_data, split=config.training_split)
+    try:
+        return open_source(config.training_data, split="train")
+    except ValueError:
+        with suppress(ValueError):
+            whole = open_source(config.training_data)
+            if whole.split is None:
+                return whole
+        raise  # it has parts, and none is called so
 
 
 def causes_of_both(
@@ -79,8 +101,7 @@ def causes_of_both(
     def arrays() -> Arrays:
         predicts = {_called(role, specimens): one.predict for role, one in aligned.items()}
         learned = None if training is None else _learned(training, chosen.decoded, specimens, config)
-        causes = find_causes(chosen.decoded, predicts, training=learned, seed=config.seed)
-        found = causes.describe(chosen.decoded.ids, None if learned is None else learned.ids)
+        found = find_causes(chosen.decoded, predicts, training=learned, seed=config.seed).describe()
         if training is not None and learned is not None:
             found["training"] = {"name": training.name, "split": training.split, "n": len(learned)}
         found["roles"] = {role: _called(role, specimens) for role in specimens}

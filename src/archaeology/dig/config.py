@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class DigConfig(BaseModel):
@@ -73,3 +73,18 @@ class DigConfig(BaseModel):
     skip_bad: bool = Field(default=False, description="leave out images that cannot be read, and count them")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; None leaves PyTorch's choice")
+
+    @model_validator(mode="after")
+    def _check_training_data(self) -> "DigConfig":
+        """Nothing about training data is asked for in vain."""
+        if self.training_split is not None and self.training_data is None:
+            raise ValueError(
+                f"training_split goes with training_data, but there is none beside {self.training_split!r}; name the "
+                "data, too, or leave out the split."
+            )
+        if self.training_data is not None and self.causes_images == 0:
+            raise ValueError(
+                "training_data is where copies are looked for when causes of failure are, but causes_images is 0; ask "
+                "for some, or leave out the data."
+            )
+        return self

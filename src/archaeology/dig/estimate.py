@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from archaeology.data.open import open_source
+from archaeology.data.source import ImageSource
 from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_count
 from archaeology.dig.causes import PASSES_OF_AN_IMAGE as PASSES_FOR_CAUSES
-from archaeology.dig.causes import causes_count
+from archaeology.dig.causes import causes_count, training_source
 from archaeology.dig.config import DigConfig
 from archaeology.dig.dissecting import PASSES_OF_AN_IMAGE as PASSES_TO_DISSECT
 from archaeology.dig.dissecting import dissection_count
@@ -75,12 +76,13 @@ def estimate(config: DigConfig) -> Forecast:
     """
     vit, cnn = (load(name, device=config.device) for name in (config.vit, config.cnn))
     source = open_source(config.data, split=config.split)
+    training = training_source(config)
     count = min(config.images, len(source))
     trial = min(TRIAL, count)
     size = max(vit.image_size, cnn.image_size)
     batch = torch.rand(trial, 3, *size, generator=torch.Generator().manual_seed(0))
     per_image = {
-        "decode": timed(lambda: [source.get(index) for index in range(trial)]) / trial,
+        "decode": decoding(source),
         "vit": timed(lambda: forward(vit, batch)) / trial,
         "cnn": timed(lambda: forward(cnn, batch)) / trial,
         "heads": timed(lambda: sum_specialization(vit, batch, ids=[str(row) for row in range(trial)]))
@@ -106,7 +108,8 @@ def estimate(config: DigConfig) -> Forecast:
         * len(explanations)
         * sum(per_image[role] * number for role, number in judged.items()),
         "attack": PASSES_OF_AN_IMAGE * (per_image["vit"] + per_image["cnn"]) * broken,
-        "causes": PASSES_FOR_CAUSES * (per_image["vit"] + per_image["cnn"]) * asked,
+        "causes": PASSES_FOR_CAUSES * (per_image["vit"] + per_image["cnn"]) * asked
+        + (0 if training is None else decoding(training) * len(training)),
         # Reading features is quick; probes of every layer are not, and depend on the number of layers and images.
         "represent": PASSES_OF_LAYERS * (per_image["vit"] + per_image["cnn"]) * layered
         + SECONDS_OF_PROBES * layered,
@@ -114,9 +117,8 @@ def estimate(config: DigConfig) -> Forecast:
         "maps": (2 * per_image["vit"] + 2 * per_image["cnn"]) * shown,
         "report": SECONDS_OF_REPORT,
     }
-    return Forecast(
-        count, ablated, {name: round(value, 2) for name, value in seconds.items()}, memory(config, vit, cnn)
-    )
+    held = memory(config, vit, cnn) + (0 if training is None else len(training) * 3 * size[0] * size[1])
+    return Forecast(count, ablated, {name: round(value, 2) for name, value in seconds.items()}, held)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -125,6 +127,12 @@ def timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def decoding(source: ImageSource) -> float:
+    """Seconds that it takes to decode an image."""
+    trial = min(TRIAL, len(source))
+    return timed(lambda: [source.get(index) for index in range(trial)]) / trial
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.dig.ablation import ablations
 from archaeology.dig.assemble import head_table, image_table, metric_table, verdict
-from archaeology.dig.causes import causes_of_both
+from archaeology.dig.causes import causes_of_both, training_source
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import SCHEMA_VERSION, RunDirectory
 from archaeology.dig.dissecting import dissect
@@ -101,7 +101,7 @@ def dig_config(
                 "name a model with attention, and the CNN with --cnn."
             )
         source = _source(data or config.data, config.split)
-        excavate(site, specimens, source, _training(config))
+        excavate(site, specimens, source, training_source(config))
     return RunDirectory(folder)
 
 
@@ -342,22 +342,6 @@ def _specimen(given: str | Specimen, device: str) -> Specimen:
 
 def _source(given: str | ImageSource, split: str | None) -> ImageSource:
     return open_source(given, split=split) if isinstance(given, str) else given
-
-
-def _training(config: DigConfig) -> ImageSource | None:
-    """What the models learned from, where the user says: its part for training, or all where it has no parts."""
-    if config.training_data is None:
-        return None
-    if config.training_split is not None:
-        return open_source(config.training_data, split=config.training_split)
-    try:
-        return open_source(config.training_data, split="train")
-    except ValueError:
-        with suppress(ValueError):
-            whole = open_source(config.training_data)
-            if whole.split is None:
-                return whole
-        raise  # it has parts, and none is called so
 
 
 @contextmanager

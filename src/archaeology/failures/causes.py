@@ -100,7 +100,8 @@ class Causes:
         gatherings: Every attribute with every model.
         label_errors: Suspected labels.
         duplicates: Images that are there again.
-        num_images: Asked.
+        ids: Names of the images asked.
+        training_ids: Of those that the models were trained on; None where these are not known.
         num_questions: Corrected for.
     """
 
@@ -109,17 +110,19 @@ class Causes:
     gatherings: tuple[Gathering, ...]
     label_errors: LabelErrors
     duplicates: Duplicates
-    num_images: int
+    ids: tuple[str, ...]
+    training_ids: tuple[str, ...] | None
     num_questions: int
 
-    def describe(self, ids: tuple[str, ...], known_ids: tuple[str, ...] | None = None) -> dict[str, Any]:
-        """As JSON: rows are those of the images asked, ids their names; `known_ids` are those of the training set."""
+    def describe(self) -> dict[str, Any]:
+        """As JSON: rows are those of the images asked, ids their names."""
         wrong, copies = self.label_errors, self.duplicates
+        known = self.training_ids or self.ids
         return {
-            "n": self.num_images,
+            "n": len(self.ids),
             "num_questions": self.num_questions,
             "level": LEVEL,
-            "ids": list(ids),
+            "ids": list(self.ids),
             "causes": [asdict(one) for one in self.named],
             "asked": [
                 {"kind": one.kind, "model": one.model, "what": one.what, "target": one.target}
@@ -146,7 +149,7 @@ class Causes:
                 "cosine": copies.cosine.tolist(),
                 "is_exact": copies.is_exact.tolist(),
                 "within": copies.within,
-                "originals": [(known_ids or ids)[row] for row in copies.pairs[:, 0 if copies.within else 1]],
+                "originals": [known[row] for row in copies.pairs[:, 0 if copies.within else 1]],
             },
         }
 
@@ -212,7 +215,16 @@ def find_causes(
     named = sorted(
         (one for one in asked if one.title and one.p_corrected < LEVEL), key=lambda one: -one.effect.value
     )
-    return Causes(tuple(named), tuple(asked), tuple(gatherings), wrong, copies, len(labels), len(p_values))
+    return Causes(
+        named=tuple(named),
+        asked=tuple(asked),
+        gatherings=tuple(gatherings),
+        label_errors=wrong,
+        duplicates=copies,
+        ids=tuple(images.ids),
+        training_ids=None if training is None else tuple(training.ids),
+        num_questions=len(p_values),
+    )
 
 
 def probabilities(
@@ -385,12 +397,13 @@ def _copies_cause(found: Duplicates) -> Cause:
     )
     where = "are there more than once" if found.within else "are in the training set, too"
     title = f"{len(rows):,} of {found.num_images:,} images {where}" if len(rows) else ""
-    text = (
-        f"{int(found.is_exact.sum()):,} have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
-        "What is right or wrong about them counts twice." if found.within else
-        f"{int(found.is_exact.sum()):,} have the same pixels, {int((~found.is_exact).sum()):,} nearly. "
-        "Whether a model is right on them tells how well it remembers, not how well it sees."
-    )  # fmt: skip
+    means = (
+        "What is right or wrong about them counts twice."
+        if found.within
+        else "Whether a model is right on them tells how well it remembers, not how well it sees."
+    )
+    num_exact = int(found.is_exact.sum())
+    text = f"{num_exact:,} have the same pixels, {len(found.is_exact) - num_exact:,} nearly. {means}"
     return Cause(
         "duplicates",
         "",

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from archaeology.core.intervals import wilson
+from archaeology.core.names import data_name, plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.finding import number
-from archaeology.figures.words import count, fixed, p_value, plural, tight
+from archaeology.figures.words import count, fixed, p_value, tight
 from archaeology.report.pictures import photo_uri
 
 TITLE = "What failures have in common"
@@ -168,9 +169,10 @@ def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
             f"shown to be more than one in a hundred: {_ends(_copied(document))}."
         )
     if "training" in document:
+        learned = document["training"]
         said.append(
-            f"Copies were looked for among the {count(int(document['training']['n']))} images that the models learned "
-            f"from ({document['training']['name']}, {document['training']['split']})."
+            f"Copies were looked for among the {count(int(learned['n']))} images that the models learned from "
+            f"({data_name(str(learned['name']), learned['split'])})."
         )
     said.append(
         "Not found: marks that come in several places or are half transparent, labels that people confuse, copies that "

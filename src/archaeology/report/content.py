@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from archaeology.core.names import short_name
+from archaeology.core.names import data_name
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures import Drawing, figures, svg_text
 from archaeology.figures.drawing import DataTable
@@ -142,7 +142,7 @@ def report_of(run: RunDirectory, *, full: int | None = 0, room: int = 0) -> Repo
         chapters=chapters,
         vit=models["vit"]["name"],
         cnn=models["cnn"]["name"],
-        data=_data_words(facts["data"]),
+        data=data_name(str(facts["data"]["name"]), facts["data"]["split"]),
         started=str(facts["provenance"].get("started", "")),
         byline=(_vit_words(models["vit"]), _model_words("CNN", models["cnn"])),
         verdict=verdict(run),
@@ -201,11 +201,6 @@ def _views(drawn: dict[str, FigureView], names: tuple[str, ...]) -> tuple[Figure
 
 def _ranked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda finding: -float(finding["strength"]))
-
-
-def _data_words(facts: dict[str, Any]) -> str:
-    name = short_name(str(facts["name"]))
-    return f"{name}, {facts['split']} split" if facts["split"] else name
 
 
 def _model_words(word: str, facts: dict[str, Any]) -> str:

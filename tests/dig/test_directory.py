@@ -33,6 +33,14 @@ def test_every_part_is_read(finished):
     assert run.specimens["pixels"].shape == (2, 3, 5, 7)
 
 
+def test_norms_of_older_runs_are_read_as_those_of_newer_ones(finished):
+    write_json(finished / "representation.json", {"outliers": [{"specimen": "vit"}]})
+    assert RunDirectory(finished).representation["outliers"] == {
+        "models": [{"specimen": "vit"}],
+        "missing": {},
+    }
+
+
 def test_a_path_may_be_text_and_is_shown(finished):
     assert str(finished) in repr(RunDirectory(str(finished)))
 

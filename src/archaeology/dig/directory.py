@@ -98,8 +98,14 @@ class RunDirectory:
 
     @cached_property
     def representation(self) -> Mapping[str, Any] | None:
-        """`representation.json`: what the layers know (`represent/survey.py`); None where that was not measured."""
-        return self._document("representation.json")
+        """`representation.json`: what the layers know (`represent/survey.py`); None where that was not measured.
+
+        Older runs list norms of tokens without saying which models have none; they are read as newer ones are.
+        """
+        found = self._document("representation.json")
+        if found and isinstance(found.get("outliers"), list):
+            return {**found, "outliers": {"models": found["outliers"], "missing": {}}}
+        return found
 
     @cached_property
     def dissection(self) -> Mapping[str, Any] | None:

@@ -237,17 +237,21 @@ def test_what_does_not_fit_into_memory_is_named(models, images, monkeypatch):
         represent(models, images)
     with pytest.raises(ValueError, match=r"features of 36 images in \d layers of cnn must fit into memory"):
         extract_features(models[1], images)
-    for compare in (
-        lambda size: feature_similarity(features, features, batch_size=size),
-        lambda size: layer_similarity(models[1], models[1], images, batch_size=size),
+    layers = len(features)
+    again = list(features)
+    for compare, taps in (
+        (lambda: feature_similarity(features, features, batch_size=12), layers),
+        (lambda: feature_similarity(features, again, batch_size=12), 2 * layers),
+        (lambda: layer_similarity(models[1], models[1], images, batch_size=12), layers),
     ):
-        free = 1.0
+        need = 8 * (taps + 4) * 12**2 / 1024  # a model beside itself is held once
+        free = need - 0.1
         with pytest.raises(
-            ValueError, match=r"similarities of all pairs of 12 images for .*; choose a smaller"
+            ValueError, match=rf"similarities of all pairs of 12 images for {taps} layers.*; choose a smaller"
         ):
-            compare(12)
-        free = 10_000.0
-        compare(12)
+            compare()
+        free = need
+        compare()
 
 
 def test_ids_do_not_depend_on_how_many_are_read_at_once(images):

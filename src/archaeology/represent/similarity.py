@@ -133,9 +133,9 @@ def layer_similarity(
     taps = [
         _taps(specimen, images, asked) for specimen, asked in ((first, first_taps), (second, second_taps))
     ]
-    _check_room(sum(map(len, taps)), min(batch_size, len(images)))
     watchers = [_Watcher(first, taps[0], kernel, width)]
     watchers += [] if same and taps[0] == taps[1] else [_Watcher(second, taps[1], kernel, width)]
+    _check_room(sum(len(watcher.taps) for watcher in watchers), min(batch_size, len(images)))
     order = numpy_generator(seed, "cka batches", len(images)).permutation(len(images))
     batches: list[tuple[np.ndarray, ...]] = []
     with progress("comparing layers", len(images)) as advance:
@@ -230,12 +230,12 @@ def feature_similarity(
             f"the unbiased estimator needs at least {FEWEST['unbiased']} images in a batch, but got {batch_size=} and "
             f"{count} images."
         )
-    _check_room(len(first) + len(second), min(batch_size, count))
+    sides = (first,) if first is second else (first, second)
+    _check_room(sum(map(len, sides)), min(batch_size, count))
     for features in (*first, *second):
         check_same_images(first[0], features)
         check_finite(features.values, features.name)
     order = numpy_generator(seed, "cka batches", count).permutation(count)
-    sides = (first,) if first is second else (first, second)
     batches: list[tuple[np.ndarray, ...]] = []
     for rows in _equal_parts(order, batch_size):
         scale = scale_of(len(rows), "unbiased")

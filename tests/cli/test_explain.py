@@ -36,15 +36,6 @@ def in_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(explain_image, "NUM_FLOORS", 2)
 
 
-def run(capsys, *words):
-    try:
-        code = main(["explain", *words])
-    except SystemExit as stop:  # tyro's own exits
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def test_help_imports_no_torch():
     assert "explain" in COMMANDS
     words = "import sys; from archaeology.cli.main import main\n"
@@ -59,9 +50,9 @@ def test_names_of_defaults_exist():
     assert set(METHODS) <= set(explanations) and set(JUDGES) <= set(judges)
 
 
-def test_a_table_a_figure_and_a_document_that_repeats_it(capsys, tmp_path):
+def test_a_table_a_figure_and_a_document_that_repeats_it(run, tmp_path):
     words = ("shape.png", "--model", VIT, "--methods", "raw_attention", "lrp", "--out", "found")
-    code, out, _ = run(capsys, *words)
+    code, out, _ = run("explain", *words)
     said = " ".join(out.replace("|", " ").split())
     assert code == 0 and "anecdote" in said and "archaeology dig" in said
     assert "says ring 93.0" in said and "the same for any class" in said
@@ -89,9 +80,9 @@ def test_a_table_a_figure_and_a_document_that_repeats_it(capsys, tmp_path):
         assert "attribution" in model["methods"]["lrp"]["maps"]
 
 
-def test_two_models_as_one_document(capsys):
+def test_two_models_as_one_document(run):
     words = ("shape.png", "--model", VIT, "--cnn", CNN, "--methods", "rollout", "grad_cam", "--json")
-    code, out, _ = run(capsys, *words, "--judges", "deletion", "--target", "0")
+    code, out, _ = run("explain", *words, "--judges", "deletion", "--target", "0")
     (document,) = json.loads(out)["images"]
     vit, cnn = document["models"]
     assert code == 0 and document["files"][0] == "runs/explain/shape/explanation.png"
@@ -138,11 +129,11 @@ def test_two_models_as_one_document(capsys):
         ),
     ],
 )
-def test_a_mistake_gets_one_message_and_exit_code_2(capsys, tmp_path, words, said):
+def test_a_mistake_gets_one_message_and_exit_code_2(run, tmp_path, words, said):
     (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "folder").mkdir()
-    code, _, err = run(capsys, *words)
+    code, _, err = run("explain", *words)
     assert code == 2 and "Traceback" not in err
     assert said in " ".join(err.replace("│", " ").split()) and "skip" not in err
     assert not (tmp_path / "runs").exists()
@@ -157,14 +148,14 @@ def test_classes_are_found_by_name_by_plain_name_and_by_number():
     ]
 
 
-def test_a_map_without_evidence_says_so_in_the_table(capsys, monkeypatch):
+def test_a_map_without_evidence_says_so_in_the_table(run, monkeypatch):
     from archaeology.explain import Explanation
 
     def empty(name, trial):
         return Explanation(torch.zeros(1, 2, 2), name, formula="nothing", target=trial.target)
 
     monkeypatch.setattr(explain_image, "explanation_of", empty)
-    code, out, _ = run(capsys, "shape.png", "--model", VIT, "--methods", "grad_cam")
+    code, out, _ = run("explain", "shape.png", "--model", VIT, "--methods", "grad_cam")
     row = next(line for line in out.splitlines() if "grad_cam" in line)
     assert code == 0 and "no positive evidence" in row and "0." not in row
     svg = Path("runs/explain/shape/explanation.svg").read_text(encoding="utf-8")
@@ -192,8 +183,8 @@ def test_an_image_that_is_much_too_long_is_refused(monkeypatch):
         pixels_for(sample, specimen)
 
 
-def test_no_judge_is_allowed_and_said(capsys):
-    code, out, _ = run(capsys, "shape.png", "--model", VIT, "--methods", "raw_attention", "--judges")
+def test_no_judge_is_allowed_and_said(run):
+    code, out, _ = run("explain", "shape.png", "--model", VIT, "--methods", "raw_attention", "--judges")
     assert code == 0 and "No judge was asked" in out and "chance" not in out
 
 
@@ -204,7 +195,7 @@ def test_each_of_several_images_gets_a_folder_of_its_own():
     assert folders_for(images[:1], Path("out")) == [Path("out")]
 
 
-def test_the_commands_of_the_guide_run(capsys):
+def test_the_commands_of_the_guide_run(capsys, run):
     text = GUIDE.read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, {})

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from archaeology.cli.compare_learning import named
-from archaeology.cli.main import main
 from archaeology.core.storage import write_json, write_tensors
 from archaeology.data.cache import decode_once
 from archaeology.models import ImageText
@@ -36,31 +35,20 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *words):
-    try:
-        code = main(words)
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 NAME = ("zero-shot", "run:run", "--data", "npz:a.npz", "--split", "test")
 
 
-def test_naming(place, capsys):
-    code, out, _ = run(capsys, *NAME, "--classes", "red", "green", "blue", "--json")
+def test_naming(place, run):
+    code, out, _ = run(*NAME, "--classes", "red", "green", "blue", "--json")
     told = json.loads(out)
     assert code == 0 and told["n"] == 45 and told["classes"] == ["red", "green", "blue"]
     assert [row["template"] for row in told["templates"]] == ["a {}", "a {}, upper left", "a {}, left"]
     assert all((place / file).is_file() for file in told["files"])
-    code, out, _ = run(
-        capsys, *NAME, "--classes", "red", "green", "blue", "--template", "a {}", "--count", "9"
-    )
+    code, out, _ = run(*NAME, "--classes", "red", "green", "blue", "--template", "a {}", "--count", "9")
     assert code == 0 and "of 9 images are named rightly" in out and "chance among 3 classes" in out
 
 
-def test_only_what_is_named_is_decoded(place, capsys, monkeypatch):
+def test_only_what_is_named_is_decoded(place, run, monkeypatch):
     decoded_of = []
 
     def watched(source, size, **more):
@@ -68,7 +56,7 @@ def test_only_what_is_named_is_decoded(place, capsys, monkeypatch):
         return decode_once(source, size, **more)
 
     monkeypatch.setattr("archaeology.data.decode_once", watched)
-    code, _, _ = run(capsys, *NAME, "--classes", "red", "green", "blue", "--count", "9")
+    code, _, _ = run(*NAME, "--classes", "red", "green", "blue", "--count", "9")
     assert code == 0 and decoded_of == [9]
 
 
@@ -81,14 +69,14 @@ def test_only_what_is_named_is_decoded(place, capsys, monkeypatch):
         (("--classes", "red", "green", "blue", "--template", "a photo"), "'a photo' has none"),
     ],
 )
-def test_naming_mistakes(place, capsys, words, said):
-    code, _, err = run(capsys, *NAME, *words)
+def test_naming_mistakes(place, run, words, said):
+    code, _, err = run(*NAME, *words)
     assert code == 2 and said in err
 
 
-def test_a_model_without_words(place, capsys):
+def test_a_model_without_words(place, run):
     words = ("zero-shot", "bundled:vit_cifar10", "--data", "npz:a.npz", "--split", "test")
-    code, _, err = run(capsys, *words)
+    code, _, err = run(*words)
     assert code == 2 and "has no text side" in err
 
 
@@ -99,7 +87,7 @@ def test_names_of_models():
     )
 
 
-def test_comparing(place, capsys):
+def test_comparing(place, run):
     words = (
         "compare-learning",
         "words=run:run",
@@ -110,7 +98,7 @@ def test_comparing(place, capsys):
         "--attention-images",
         "4",
     )
-    code, out, err = run(capsys, *words, "--json", "--out", "found")
+    code, out, err = run(*words, "--json", "--out", "found")
     assert code == 0, err
     told = json.loads(out)
     assert [subject["name"] for subject in told["subjects"]] == [
@@ -120,5 +108,5 @@ def test_comparing(place, capsys):
     ]
     assert told["subjects"][0]["way"] in ("image-text", "unknown")
     assert (place / "found" / "ways_of_learning.svg").is_file()
-    code, _, err = run(capsys, "compare-learning", "--data", "npz:a.npz")
+    code, _, err = run("compare-learning", "--data", "npz:a.npz")
     assert code == 2 and "at least one specimen" in err

@@ -8,26 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from archaeology.cli.main import COMMANDS, main
+from archaeology.cli.main import COMMANDS
 
 
-def run(capsys, *words):
-    try:
-        code = main(words)
-    except SystemExit as stop:  # tyro's own exits
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_help_names_every_command(capsys):
-    code, out, _ = run(capsys, "--help")
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
     assert code == 0
     assert all(f"  {name}" in out for name in COMMANDS)
 
 
-def test_no_command_is_a_mistake_but_shows_the_help(capsys):
-    code, out, _ = run(capsys)
+def test_no_command_is_a_mistake_but_shows_the_help(run):
+    code, out, _ = run()
     assert code == 2 and "usage: archaeology COMMAND" in out
 
 
@@ -70,9 +61,9 @@ def test_help_is_quick_and_imports_no_torch(words):
         (("train", "vit_cue_conflict", "--data", "folder:x"), "--data must be left out, but got 'folder:x'"),
     ],
 )
-def test_a_mistake_gets_one_message_and_exit_code_2(capsys, tmp_path, monkeypatch, words, said):
+def test_a_mistake_gets_one_message_and_exit_code_2(run, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(capsys, *words)
+    code, out, err = run(*words)
     assert code == 2
     assert said in err
     assert "Traceback" not in err and out == ""
@@ -87,14 +78,14 @@ def test_a_mistake_gets_one_message_and_exit_code_2(capsys, tmp_path, monkeypatc
         (("train",), "required"),
     ],
 )
-def test_words_that_do_not_fit_are_explained_by_tyro(capsys, words, said):
-    code, out, err = run(capsys, *words)
+def test_words_that_do_not_fit_are_explained_by_tyro(run, words, said):
+    code, out, err = run(*words)
     assert code == 2
     assert said in out + err
 
 
-def test_list_as_json_is_one_document(capsys):
-    code, out, _ = run(capsys, "list", "--json")
+def test_list_as_json_is_one_document(run):
+    code, out, _ = run("list", "--json")
     listed = json.loads(out)
     assert code == 0
     kinds = {"specimens", "recipes", "models", "worlds", "data", "explanations", "judges", "figures"}
@@ -106,8 +97,8 @@ def test_list_as_json_is_one_document(capsys):
     assert all(isinstance(summary, str) and summary for kind in listed.values() for summary in kind.values())
 
 
-def test_version(capsys):
-    code, out, _ = run(capsys, "--version")
+def test_version(run):
+    code, out, _ = run("--version")
     assert code == 0 and out.startswith("archaeology ")
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from archaeology.cli import main as command_line
-from archaeology.cli.main import main
 from archaeology.profiling import run as module
 from archaeology.profiling.memory import Peak
 
@@ -24,22 +23,13 @@ def in_a_folder(tmp_path, monkeypatch):
     )
 
 
-def run(capsys, *words):
-    try:
-        code = main(["profile", *words])
-    except SystemExit as stop:  # tyro's own exits
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def test_the_command_is_listed():
     assert "profile" in command_line.COMMANDS
 
 
-def test_measuring_prints_tables_and_writes_figures(capsys, tmp_path):
+def test_measuring_prints_tables_and_writes_figures(run, tmp_path):
     patches = "--patch-sizes 8 16 --patch-model vit"
-    code, out, err = run(capsys, *SMALL.split(), *patches.split())
+    code, out, err = run("profile", *SMALL.split(), *patches.split())
     assert code == 0 and "profiling takes about" in err
     assert "test_vit" in out and "test_resnet" in out and "multiply-add" in out
     assert "From patches of 16 to 8 pixels: 4.0 times the tokens" in out and "equal" in out
@@ -49,7 +39,7 @@ def test_measuring_prints_tables_and_writes_figures(capsys, tmp_path):
         for kind in ("png", "svg"):
             path = tmp_path / "runs" / "profile" / f"{name}.{kind}"
             assert path.stat().st_size > 5000 and str(path.relative_to(tmp_path)) in out
-    code, out, _ = run(capsys, *SMALL.split(), *patches.split(), "--json")  # nothing is measured again
+    code, out, _ = run("profile", *SMALL.split(), *patches.split(), "--json")  # nothing is measured again
     document = json.loads(out)
     assert code == 0 and document["status"] == "complete"
     assert [profile["name"] for profile in document["profiles"]] == [
@@ -61,10 +51,10 @@ def test_measuring_prints_tables_and_writes_figures(capsys, tmp_path):
     assert set(document["figures"]) == {"profile_specimens", "profile_patch_size"}
 
 
-def test_an_estimate_measures_nothing_else(capsys, tmp_path):
-    code, out, _ = run(capsys, "--dry-run", *SMALL.split())
+def test_an_estimate_measures_nothing_else(run, tmp_path):
+    code, out, _ = run("profile", "--dry-run", *SMALL.split())
     assert code == 0 and out.startswith("about ")
-    code, out, _ = run(capsys, "--dry-run", "--json", *SMALL.split())
+    code, out, _ = run("profile", "--dry-run", "--json", *SMALL.split())
     assert code == 0 and json.loads(out)["seconds"] > 0
     assert list(tmp_path.iterdir()) == []
 
@@ -83,8 +73,8 @@ def test_an_estimate_measures_nothing_else(capsys, tmp_path):
         (("--dtype", "float8"), "float8"),
     ],
 )
-def test_a_mistake_gets_one_message_and_exit_code_2(capsys, tmp_path, words, said):
-    code, out, err = run(capsys, *words)
+def test_a_mistake_gets_one_message_and_exit_code_2(run, tmp_path, words, said):
+    code, out, err = run("profile", *words)
     assert code == 2 and out == "" and "Traceback" not in err
     assert said in " ".join(err.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []

@@ -32,15 +32,6 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ARCHAEOLOGY_CACHE", str(tmp_path / "cache"))
 
 
-def run(capsys, *words):
-    try:
-        code = main(["train", *map(str, words)])
-    except SystemExit as stop:  # tyro's own exits
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def test_every_field_of_the_configuration_is_an_option_and_none_is_given_by_itself():
     assert set(Overrides.model_fields) | set(NOT_FOR_WORDS) == set(TrainConfig.model_fields)
     assert given(Overrides()) == {}
@@ -51,7 +42,7 @@ def test_every_field_of_the_configuration_is_an_option_and_none_is_given_by_itse
     }
 
 
-def test_options_reach_the_run_and_the_result_is_one_document(tmp_path, capsys, photos):
+def test_options_reach_the_run_and_the_result_is_one_document(tmp_path, capsys, photos, run):
     words = (
         "vit_cifar10",
         "--data",
@@ -64,7 +55,7 @@ def test_options_reach_the_run_and_the_result_is_one_document(tmp_path, capsys, 
         "--clip",
         "1",
     )
-    code, out, _ = run(capsys, *words, "--accumulate", "2", "--ema", "0.9", "--mixup", "0.2", "--json")
+    code, out, _ = run("train", *words, "--accumulate", "2", "--ema", "0.9", "--mixup", "0.2", "--json")
     told = json.loads(out)
     assert code == 0 and told["run"] == str(tmp_path / "run") and told["accuracy"]["n"] == 10
     config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
@@ -77,25 +68,25 @@ def test_options_reach_the_run_and_the_result_is_one_document(tmp_path, capsys, 
     assert {"loss", "gradient_norm", "learning_rate", "images_per_second", "seconds_left"} <= set(line)
 
 
-def test_one_batch_is_learned_by_heart_and_nothing_is_written(tmp_path, capsys, photos):
+def test_one_batch_is_learned_by_heart_and_nothing_is_written(tmp_path, run, photos):
     out = tmp_path / "run"
     words = ("convnet_cifar10", "--data", photos, "--out", out, *QUICK, "--overfit-one-batch")
-    code, said, _ = run(capsys, *words)
+    code, said, _ = run("train", *words)
     assert code == 0 and "one batch was learned by heart in" in said and not out.exists()
 
 
-def test_a_finished_run_is_refused_until_restart_is_given(tmp_path, capsys, photos):
+def test_a_finished_run_is_refused_until_restart_is_given(tmp_path, run, photos):
     words = ("convnet_cifar10", "--data", photos, "--out", tmp_path / "run", *QUICK)
-    assert run(capsys, *words)[0] == 0
-    code, out, err = run(capsys, *words)
+    assert run("train", *words)[0] == 0
+    code, out, err = run("train", *words)
     assert code == 2 and out == "" and "holds a finished run, which is not overwritten" in err
-    assert run(capsys, *words, "--restart", "--seed", "1")[0] == 0
+    assert run("train", *words, "--restart", "--seed", "1")[0] == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 1
 
 
-def test_a_training_that_breaks_says_so_and_leaves_its_batch(tmp_path, capsys, photos):
+def test_a_training_that_breaks_says_so_and_leaves_its_batch(tmp_path, run, photos):
     words = ("vit_cifar10", "--data", photos, "--out", tmp_path / "run", *QUICK, "--epochs", "40")
-    code, _, err = run(capsys, *words, "--optimizer", "adamw", "--learning-rate", "1e30", "--warmup", "0")
+    code, _, err = run("train", *words, "--optimizer", "adamw", "--learning-rate", "1e30", "--warmup", "0")
     assert code == 1 and "The loss must stay finite" in err and "archaeology doctor" in err
     assert (tmp_path / "run" / "failed_batch.safetensors").is_file()
 
@@ -116,8 +107,8 @@ def test_a_training_that_breaks_says_so_and_leaves_its_batch(tmp_path, capsys, p
         (("shapes1d_attention", "--data", "folder:x"), "--data must be left out"),
     ],
 )
-def test_mistakes_are_told_in_one_message(tmp_path, capsys, photos, words, said):
+def test_mistakes_are_told_in_one_message(tmp_path, run, photos, words, said):
     words = [photos if word == "PHOTOS" else word for word in words]
-    code, out, err = run(capsys, *words, "--out", tmp_path / "run")
+    code, out, err = run("train", *words, "--out", tmp_path / "run")
     assert code == 2 and out == "" and said in err
     assert not (tmp_path / "run" / "run.json").exists()

@@ -11,24 +11,14 @@ import pytest
 
 from archaeology.attention import mechanisms
 from archaeology.cli import zoo
-from archaeology.cli.main import main
 from archaeology.zoo.memory import MemoryChild
 from archaeology.zoo.subject import STEPS
 
 TINY = "--lengths 16 24 --heads 2 --head-dim 4 --rounds 2 --draws 1 --no-tune-allocation --mechanisms performer".split()
 
 
-def run(capsys, *words):
-    try:
-        code = main(["zoo", *words])
-    except SystemExit as stop:  # tyro's own exits
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_the_table_names_all_and_fits_100_columns_without_colours(capsys):
-    code, out, err = run(capsys)
+def test_the_table_names_all_and_fits_100_columns_without_colours(run):
+    code, out, err = run("zoo")
     assert code == 0 and err == ""
     for name in mechanisms:
         assert re.search(rf"^{name} ", out, re.MULTILINE), name
@@ -65,8 +55,8 @@ def test_a_terminal_gets_colours_and_its_own_width():
     assert max(len(line.rstrip()) for line in plain.splitlines()) <= 80
 
 
-def test_json_is_one_document_with_every_fact(capsys):
-    code, out, _ = run(capsys, "--json", "--mechanisms", "softmax", "performer")
+def test_json_is_one_document_with_every_fact(run):
+    code, out, _ = run("zoo", "--json", "--mechanisms", "softmax", "performer")
     found = json.loads(out)
     assert code == 0 and [entry["name"] for entry in found] == ["softmax", "performer"]
     assert found[0]["source"] == "vaswani2017attention" and found[0]["is_causal"] is True
@@ -89,19 +79,19 @@ def test_json_is_one_document_with_every_fact(capsys):
         (("--measure", "--score-stds", "0"), "greater than 0"),
     ],
 )
-def test_a_mistake_gets_one_message_and_exit_code_2(capsys, tmp_path, monkeypatch, words, said):
+def test_a_mistake_gets_one_message_and_exit_code_2(run, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(capsys, *words)
+    code, out, err = run("zoo", *words)
     assert code == 2 and out == "" and "Traceback" not in err
     assert said in " ".join(err.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_measuring_prints_tables_and_writes_figures(capsys, tmp_path, monkeypatch):
+def test_measuring_prints_tables_and_writes_figures(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(MemoryChild, "ask", lambda self, name, length: dict.fromkeys(STEPS, 2.0 * length))
     monkeypatch.setattr(zoo, "FIGURES", ("zoo_cost", "zoo_error"))
-    code, out, err = run(capsys, "--measure", *TINY)
+    code, out, err = run("zoo", "--measure", *TINY)
     assert code == 0
     assert "measuring takes about" in err
     assert "than dense attention" in out and "Time (ms)" in out and "mean of values" in out
@@ -110,28 +100,28 @@ def test_measuring_prints_tables_and_writes_figures(capsys, tmp_path, monkeypatc
         for kind in ("png", "svg"):
             path = tmp_path / "runs" / "zoo" / f"{name}.{kind}"
             assert path.stat().st_size > 5000 and str(path.relative_to(tmp_path)) in out
-    code, out, _ = run(capsys, "--measure", "--json", *TINY)  # nothing is measured again
+    code, out, _ = run("zoo", "--measure", "--json", *TINY)  # nothing is measured again
     document = json.loads(out)
     assert document["status"] == "complete" and len(document["sessions"]) == 1
     assert {cost["mechanism"] for cost in document["costs"]} == {"softmax", "performer"}
     assert set(document["figures"]) == {"zoo_cost", "zoo_error"}
 
 
-def test_an_estimate_measures_nothing_else(capsys, tmp_path, monkeypatch):
+def test_an_estimate_measures_nothing_else(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(capsys, "--dry-run", *TINY)
+    code, out, _ = run("zoo", "--dry-run", *TINY)
     assert code == 0 and out.startswith("about ")
-    code, out, _ = run(capsys, "--dry-run", "--json", *TINY)
+    code, out, _ = run("zoo", "--dry-run", "--json", *TINY)
     assert json.loads(out)["seconds"] > 0
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_patterns_are_drawn_to_the_file_asked_for(capsys, tmp_path, kind):
+def test_patterns_are_drawn_to_the_file_asked_for(run, tmp_path, kind):
     path = tmp_path / "new" / f"patterns.{kind}"
-    code, out, _ = run(capsys, "--patterns", str(path), "--mechanisms", "softmax")
+    code, out, _ = run("zoo", "--patterns", str(path), "--mechanisms", "softmax")
     assert code == 0 and out.splitlines()[-1] == str(path)
     first = path.read_bytes()
     assert len(first) > 3000
-    run(capsys, "--patterns", str(path), "--mechanisms", "softmax", "--json")
+    run("zoo", "--patterns", str(path), "--mechanisms", "softmax", "--json")
     assert path.read_bytes() == first

@@ -36,11 +36,6 @@ def test_minus_signs_are_told_from_hyphens():
     assert words.tight("both-same, -2.0 to (-1.0) in 3-4") == "both-same, \u22122.0 to (\u22121.0) in 3-4"
 
 
-def test_counted_things_have_their_plural():
-    assert [words.plural(n, "image") for n in (0, 1, 1000)] == ["0 images", "1 image", "1,000 images"]
-    assert words.plural(2, "leaf", "leaves") == "2 leaves"
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from archaeology.core.names import first_few
+
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
@@ -52,7 +54,7 @@ class Cuts:
         words += [
             f"token {token} after layer {layer}" for layer, token in self.tokens[row].nonzero().tolist()
         ]
-        return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "") or "nothing"
+        return first_few(words, 3) or "nothing"
 
 
 def no_cuts(count: int, heads: Sequence[int], tokens: int = 0) -> Cuts:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
 from archaeology.cli.arguments import check_out, parsed
 from archaeology.cli.learning_shown import show_learning
-
-if TYPE_CHECKING:
-    pass
 
 FIGURE = "zero_shot_wording"
 

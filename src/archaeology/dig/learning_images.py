@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from archaeology.core.errors import BadImageError
+from archaeology.core.names import first_few, plural
 from archaeology.data.cache import decode_once
 from archaeology.data.chosen import ChosenImages, choose_evenly, labelled
 from archaeology.data.decoded import DecodedImages, evenly
@@ -14,7 +15,6 @@ from archaeology.data.source import ImageSource
 
 CORRUPTIONS = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
 LOOKED_AT = 16  # images of each part, to tell whether all have one size
-NAMED = 5  # classes in a note
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,20 @@ def notes_of(images: Images, limits: Limits, seed: int, data: str) -> tuple[str,
     """What was left out of the images, and which of them nobody can name."""
     notes = []
     if images.num_copies:
-        why = "image is left out: it is" if images.num_copies == 1 else "images are left out: they are"
-        notes.append(f"of {data} {images.num_copies} known {why} also asked about")
+        left_out = plural(
+            images.num_copies, "known image is left out: it is", "known images are left out: they are"
+        )
+        notes.append(f"of {data} {left_out} also asked about")
     if skipped := len({name for part in (images.known, images.asked) for name, _ in part.skipped}):
-        what = "image could not be read and was" if skipped == 1 else "images could not be read and were"
-        notes.append(f"of {data} {skipped} {what} left out")
+        unread = plural(skipped, "image could not be read and was", "images could not be read and were")
+        notes.append(f"of {data} {unread} left out")
     labels = images.known.labels
     probed = labels[evenly(labels, limits.probe, seed)]  # as `DecodedImages.take` chooses them
     for how, given in (("known", labels), ("shown to the probe", probed)):
         lost = np.setdiff1d(images.asked.labels, given)
         if len(lost):
             count = int(np.isin(images.asked.labels, lost).sum())
-            names = ", ".join(images.asked.classes[label] for label in lost[:NAMED])
-            names += f" and {len(lost) - NAMED} more classes" if len(lost) > NAMED else ""
+            names = first_few([images.asked.classes[label] for label in lost], of="classes")
             notes.append(
                 f"no image of {names} of {data} is {how}, so that the {count} of {len(images.asked)} asked images "
                 "of it cannot be named rightly"
@@ -141,8 +142,7 @@ def _check_classes(known: Sequence[str], asked: Sequence[str], data: str) -> Non
     if tuple(known) == tuple(asked):
         return
     apart = [name for name in (*known, *asked) if (name in known) != (name in asked)]
-    names = ", ".join(apart[:NAMED]) + (f" and {len(apart) - NAMED} more" if len(apart) > NAMED else "")
-    came = f"only one of them has {names}" if apart else "they come in another order"
+    came = f"only one of them has {first_few(apart)}" if apart else "they come in another order"
     raise ValueError(f"both parts of {data} must have the same classes, but {came}; choose other parts.")
 
 

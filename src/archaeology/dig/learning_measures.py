@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from archaeology.attacks.method import attack_images
 from archaeology.capture.attention import Attention
 from archaeology.capture.interceptor import intercepted
+from archaeology.core.names import plural
 from archaeology.data.decoded import DecodedImages
 from archaeology.data.worlds.cue_conflict import CueConflict
 from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
@@ -126,10 +127,8 @@ def by_few_shots(one: Asked) -> Samples:
     counts = np.bincount(labels, minlength=1)
     counts = counts[counts > 0]
     if counts.min() < one.limits.shots:
-        images = "image" if counts.min() == 1 else "images"
-        raise ValueError(
-            f"a class has only {counts.min()} known {images}, fewer than {one.limits.shots} shots"
-        )
+        images = plural(int(counts.min()), "known image")
+        raise ValueError(f"a class has only {images}, fewer than {one.limits.shots} shots")
     found = few_shot(
         one.known,
         labels,

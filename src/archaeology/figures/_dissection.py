@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from archaeology.figures.words import plural
+from archaeology.core.names import plural
 
 NAMES = {"vit": "ViT", "cnn": "CNN"}
 

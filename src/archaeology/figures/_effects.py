@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._matrix import (
     draw_cells,
@@ -17,7 +18,7 @@ from archaeology.figures._matrix import (
 )
 from archaeology.figures._theme import COLOURS, DIVERGING, colour_bar, dots, new_figure, themed
 from archaeology.figures.drawing import DataTable
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

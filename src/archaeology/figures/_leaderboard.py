@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.explain.method import title_of
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
 from archaeology.figures.accuracy import NAMES
 from archaeology.figures.drawing import DataTable
 from archaeology.figures.terms import judge_term
-from archaeology.figures.words import NOT_KNOWN, fixed, number, percent, plural
+from archaeology.figures.words import NOT_KNOWN, fixed, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

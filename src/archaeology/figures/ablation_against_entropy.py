@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
+from archaeology.core.names import plural
 from archaeology.core.seeding import numpy_generator
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._matrix import matrix_of
@@ -22,7 +23,7 @@ from archaeology.figures._theme import (
     themed,
 )
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, number, plural
+from archaeology.figures.words import fixed, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._robustness import plain_float
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, fixed, p_value, plural
+from archaeology.figures.words import NOT_KNOWN, fixed, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

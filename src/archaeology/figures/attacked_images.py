@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from archaeology.core.names import plural
 from archaeology.figures._explanation_ink import BRIGHTEST, DARKEST, draw_photo, overlay
 from archaeology.figures._robustness import (
     Attacked,
@@ -22,7 +23,7 @@ from archaeology.figures._robustness import (
 from archaeology.figures._robustness_ink import WIDTH, write
 from archaeology.figures._theme import bare, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, number, plural
+from archaeology.figures.words import fixed, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

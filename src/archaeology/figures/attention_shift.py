@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import (
     Attacked,
     Ends,
@@ -27,7 +28,7 @@ from archaeology.figures._robustness_ink import (
 )
 from archaeology.figures._theme import COLOURS, new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, fixed, number, p_value, percent, plural
+from archaeology.figures.words import NOT_KNOWN, fixed, number, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import Attacked, Ends, Subject, ends_of, part_of, stacked, subjects_of
 from archaeology.figures._robustness_ink import (
     WIDTH,
@@ -19,7 +20,7 @@ from archaeology.figures._robustness_ink import (
 )
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import count, fixed, plural
+from archaeology.figures.words import count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

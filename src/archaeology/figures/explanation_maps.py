@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from archaeology.core.names import joined
+from archaeology.core.names import joined, plural
 from archaeology.explain.method import title_of
 from archaeology.figures._explained_image import ExplainedImage, MethodMap, meaning_of
 from archaeology.figures._explanation_ink import NO_EVIDENCE, NOTES, draw_map, draw_photo
@@ -16,7 +16,7 @@ from archaeology.figures._labels import LEFT
 from archaeology.figures._theme import new_figure, place, themed
 from archaeology.figures._world_ink import headline_height, write_at, write_headline
 from archaeology.figures.drawing import DataTable, Drawing, explanation_figures
-from archaeology.figures.words import fixed, percent, plural
+from archaeology.figures.words import fixed, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

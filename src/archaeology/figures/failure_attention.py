@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.failures.attention import QUANTITIES
 from archaeology.figures._dissection import Apart
 from archaeology.figures._robustness import Ends, interval_of
 from archaeology.figures._robustness_ink import WIDTH, draw_line, line_axes, write
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import number, p_value, plural
+from archaeology.figures.words import number, p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._representation import Layered, layered_part, readout_text
 from archaeology.figures._robustness import Ends, Subject, ends_of, stacked, subjects_of
 from archaeology.figures._robustness_ink import (
@@ -20,7 +21,7 @@ from archaeology.figures._robustness_ink import (
 )
 from archaeology.figures._theme import COLOURS, dots, new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, plural
+from archaeology.figures.words import fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import Attacked, Ends, Subject, ends_of, part_of, subjects_of
 from archaeology.figures._robustness_ink import GAP, LEFT, RIGHT, WIDTH, write
 from archaeology.figures._theme import SEQUENTIAL, bare, colour_bar, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, plural
+from archaeology.figures.words import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import Attacked, Ends, Subject, ends_of, part_of, stacked, subjects_of
 from archaeology.figures._robustness_ink import (
     WIDTH,
@@ -20,7 +21,7 @@ from archaeology.figures._robustness_ink import (
 )
 from archaeology.figures._theme import new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, percent, plural
+from archaeology.figures.words import fixed, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from archaeology.core.names import plural
 from archaeology.figures._representation import (
     CLASS_COLOURS,
     PROJECTIONS,
@@ -18,7 +19,7 @@ from archaeology.figures._robustness import Subject, inked, shortened, subjects_
 from archaeology.figures._robustness_ink import WIDTH, key_rows, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

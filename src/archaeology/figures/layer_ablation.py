@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, p_value, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from archaeology.core.layer_names import layer_name, layer_numbers
+from archaeology.core.names import plural
 from archaeology.figures._representation import Layered, layered_part, readout_text
 from archaeology.figures._robustness import Ends, Subject, ends_of, stacked, subjects_of
 from archaeology.figures._robustness_ink import (
@@ -24,7 +25,7 @@ from archaeology.figures._robustness_ink import (
 )
 from archaeology.figures._theme import new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, plural
+from archaeology.figures.words import fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

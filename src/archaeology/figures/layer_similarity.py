@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from archaeology.core.layer_names import layer_name, layer_numbers
+from archaeology.core.names import plural
 from archaeology.figures._representation import Layered, layered_part, readout_text
 from archaeology.figures._robustness import Ends, Subject, shortened, subjects_of
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.figures._dissection import NAMES, Apart, parts_of
 from archaeology.figures._robustness import Ends, interval_of
 from archaeology.figures._robustness_ink import WIDTH, draw_whiskers, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, p_value, plural
+from archaeology.figures.words import NOT_KNOWN, count, p_value
 from archaeology.robustness.sureness import sure_side
 
 if TYPE_CHECKING:

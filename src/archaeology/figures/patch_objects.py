@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from archaeology.core.names import plural
 from archaeology.figures._explanation_ink import draw_photo
 from archaeology.figures._representation import Layered, layered_part, picture
 from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float, shortened, subjects_of
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, plural
+from archaeology.figures.words import NOT_KNOWN, count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

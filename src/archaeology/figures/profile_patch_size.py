@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from archaeology.core.names import plural
 from archaeology.figures._labels import LEFT, write_above, write_verdict
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, profile_figures
@@ -115,7 +116,7 @@ def draw(data: PatchSizes) -> "Figure":
     with themed("profile_patch_size"):
         figure = new_figure(0.75 + 3 * (PANEL + GAP), TOP + HEIGHT + 0.7)
         write_verdict(figure, headline(data))
-        images = "1 image" if data.batch == 1 else f"{data.batch:,} images"
+        images = plural(data.batch, "image")
         setting = f"{data.name} on {data.image_size} pixels, {images} at once; {data.setting}"
         write_above(figure, 0.56, setting, colour="muted")
         compares = [whole * share for whole, share in zip(data.gigaflops, data.pair_shares, strict=True)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from archaeology.core.names import plural
 from archaeology.figures._labels import LEFT, write_above, write_verdict
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, profile_figures
@@ -94,7 +95,7 @@ def _largest(profiles: Sequence[Profile], batches: Sequence[int]) -> int:
 
 
 def _images(batch: int) -> str:
-    return "1 image" if batch == 1 else f"{batch:,} images"
+    return plural(batch, "image")
 
 
 def _named(profile: Profile) -> str:

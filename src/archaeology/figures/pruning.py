@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

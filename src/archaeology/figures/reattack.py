@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import (
     Attacked,
     Ends,
@@ -19,7 +20,7 @@ from archaeology.figures._robustness import (
 from archaeology.figures._robustness_ink import WIDTH, draw_whiskers, write
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, p_value, plural
+from archaeology.figures.words import NOT_KNOWN, p_value
 from archaeology.robustness.sureness import sure_side
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import (
     Attacked,
     Ends,
@@ -32,7 +33,7 @@ from archaeology.figures._robustness_ink import (
 )
 from archaeology.figures._theme import new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import fixed, plural
+from archaeology.figures.words import fixed
 from archaeology.robustness.sureness import FEWEST, sure_side
 
 if TYPE_CHECKING:

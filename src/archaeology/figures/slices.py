@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.figures._dissection import NAMES, Apart, class_name, parts_of
 from archaeology.figures._robustness import Ends, interval_of
 from archaeology.figures._robustness_ink import WIDTH, draw_whiskers, write
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import count, p_value, percent, plural
+from archaeology.figures.words import count, p_value, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._matrix import LEFT, MATRIX_WIDTH, TOP, cells_height, label_axes
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, percent, plural
+from archaeology.figures.words import NOT_KNOWN, count, percent
 from archaeology.stats.labels import LABELS, MIXED, RULES, Rule
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._representation import Layered, layered_part
 from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float, subjects_of
 from archaeology.figures._robustness_ink import WIDTH, line_axes, panel_places, panels_height
 from archaeology.figures._theme import COLOURS, new_figure, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, number, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archaeology.core.intervals import Interval
+from archaeology.core.names import plural
 from archaeology.diagnose.comparison import Comparison
 from archaeology.diagnose.comparison_statistics import LEAST_SEEDS
 from archaeology.diagnose.comparison_words import duration, of_lead
@@ -12,7 +13,7 @@ from archaeology.figures._labels import LEFT
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
 from archaeology.figures._world_ink import SERIES, headline_height, title, write_at, write_headline
 from archaeology.figures.drawing import DataTable, Drawing, training_figures
-from archaeology.figures.words import NOT_KNOWN, percent, plural, points
+from archaeology.figures.words import NOT_KNOWN, percent, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

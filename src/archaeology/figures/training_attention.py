@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.diagnose.comparison import Comparison
 from archaeology.diagnose.comparison_attention import AttentionChange, LayerChange
 from archaeology.diagnose.comparison_words import UNCHANGED
@@ -22,7 +23,7 @@ from archaeology.figures._theme import (
 )
 from archaeology.figures._world_ink import SERIES, headline_height, title, write_at, write_headline
 from archaeology.figures.drawing import DataTable, Drawing, training_figures
-from archaeology.figures.words import fixed, number, percent, plural
+from archaeology.figures.words import fixed, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

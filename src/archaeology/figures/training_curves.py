@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.diagnose.comparison import Comparison
 from archaeology.diagnose.comparison_groups import Group
 from archaeology.diagnose.comparison_levels import Reach
@@ -14,7 +15,7 @@ from archaeology.figures._labels import Label, label_beside
 from archaeology.figures._theme import new_figure, place, round_ticks, themed
 from archaeology.figures._world_ink import SERIES, headline_height, title, write_at, write_headline
 from archaeology.figures.drawing import DataTable, Drawing, training_figures
-from archaeology.figures.words import NOT_KNOWN, count, number, percent, plural
+from archaeology.figures.words import NOT_KNOWN, count, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from archaeology.core.names import plural
 from archaeology.figures._robustness import (
     Attacked,
     Ends,
@@ -21,7 +22,7 @@ from archaeology.figures._robustness import (
 from archaeology.figures._robustness_ink import WIDTH, write
 from archaeology.figures._theme import COLOURS, SEQUENTIAL, bare, colour_bar, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

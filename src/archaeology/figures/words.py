@@ -50,11 +50,6 @@ def count(whole: int) -> str:
     return f"{whole:,}"
 
 
-def plural(whole: int, one: str, many: str | None = None) -> str:
-    """A counted thing, like "1 image" and "1,000 images"."""
-    return f"{count(whole)} {one if whole == 1 else many or one + 's'}"
-
-
 def p_value(value: float) -> str:
     """What follows the letter p: "= 0.034", or a power of ten where it is small."""
     if value < 1e-12:

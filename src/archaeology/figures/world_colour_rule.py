@@ -9,6 +9,7 @@ from jaxtyping import Float
 from archaeology.ablate.colour_filter import colour_filter_map
 from archaeology.ablate.colour_rule import colour_rule
 from archaeology.core.bootstrap import Intervals
+from archaeology.core.names import plural
 from archaeology.data.worlds.shapes2d import Shapes2D
 from archaeology.figures._labels import Label, label_beside
 from archaeology.figures._theme import COLOURS, DIVERGING, colour_bar, new_figure, place, themed
@@ -24,7 +25,7 @@ from archaeology.figures._world_heads import (
 from archaeology.figures._world_ink import MARK, SERIES, headline_height, title, write_at, write_headline
 from archaeology.figures._world_source import WorldSource
 from archaeology.figures.drawing import DataTable, Drawing, world_figures
-from archaeology.figures.words import NOT_KNOWN, fixed, number, percent, plural
+from archaeology.figures.words import NOT_KNOWN, fixed, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

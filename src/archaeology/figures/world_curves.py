@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.core.storage import read_json
 from archaeology.figures._labels import Label, label_beside
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
 from archaeology.figures._world_ink import SERIES, headline_height, write_at, write_headline
 from archaeology.figures._world_source import SCORE_WORDS, SCORES, WorldRun, WorldSource
 from archaeology.figures.drawing import DataTable, Drawing, world_figures
-from archaeology.figures.words import count, number, plural
+from archaeology.figures.words import count, number
 from archaeology.recipes.recipe import StreamRecipe, recipes
 
 if TYPE_CHECKING:

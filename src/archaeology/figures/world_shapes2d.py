@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
+from archaeology.core.names import plural
 from archaeology.data.worlds.shapes2d import Shapes2D
 from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, FILLED_CIRCLE, KINDS, red_dominant
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
 from archaeology.figures._world_ink import headline_height, shape_sign, title, write_at, write_headline
 from archaeology.figures._world_source import WorldSource
 from archaeology.figures.drawing import DataTable, Drawing, world_figures
-from archaeology.figures.words import fixed, plural
+from archaeology.figures.words import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._dissection import NAMES
-from archaeology.figures.words import count, percent, plural, tight
+from archaeology.figures.words import count, percent, tight
 from archaeology.report.attack_terms import AttackTerm
 from archaeology.report.pictures import heat_colours
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archaeology.core.names import short_name
+from archaeology.core.names import plural, short_name
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.map_findings import NAMES
 from archaeology.explain.method import title_of
-from archaeology.figures.words import count, fixed, plural, tight
+from archaeology.figures.words import count, fixed, tight
 from archaeology.report.attack_terms import MEASURES
 from archaeology.report.representation import counts_of, left_out, part_title
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from archaeology.core.names import plural
 from archaeology.core.storage import json_text
 from archaeology.dig.directory import RunDirectory
-from archaeology.figures.words import NOT_KNOWN, count, fixed, plural
+from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 MODELS = {"vit": "ViT", "cnn": "CNN"}
 Rows = list[tuple[str, str]]

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._representation import READOUTS
 from archaeology.figures._robustness import subjects_of
-from archaeology.figures.words import plural, tight
+from archaeology.figures.words import tight
 from archaeology.report.attack_terms import AttackTerm
 
 REPRESENTATION_FIGURES = (  # in pairs that stand beside each other

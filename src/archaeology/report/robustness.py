@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._robustness import attack_text, size_text, subjects_of
-from archaeology.figures.words import plural, tight
+from archaeology.figures.words import tight
 from archaeology.report.attack_terms import MEASURES, AttackTerm, attack_term
 
 CHECKS = ("gradients", "gradients_l2")  # parts that look for masked gradients

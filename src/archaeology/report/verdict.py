@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from archaeology.core.intervals import Interval, wilson
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures import accuracy, failure_types
 from archaeology.figures.accuracy import NAMES, Accuracies, Percentage
 from archaeology.figures.failure_types import FailureTypes
-from archaeology.figures.words import THIN, count, fixed, p_value, percent, plural, points
+from archaeology.figures.words import THIN, count, fixed, p_value, percent, points
 
 SMALLEST_P = 0.001
 NBSP = "\N{NO-BREAK SPACE}"

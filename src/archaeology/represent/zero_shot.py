@@ -22,6 +22,7 @@ from torch import Tensor
 from archaeology.core.bootstrap import bootstrap_of
 from archaeology.core.intervals import Interval, bootstrap_mean, mcnemar, wilson
 from archaeology.core.many import FLIPS_PER_QUESTION, corrected, paired_share
+from archaeology.core.names import plural
 from archaeology.core.progress import progress
 from archaeology.core.seeding import numpy_generator
 from archaeology.represent.features import Images, images_at
@@ -378,7 +379,7 @@ def cochran(correct: Bool[np.ndarray, "template image"]) -> float:
 def _findings(found: ZeroShot) -> list[str]:
     own = found.accuracy
     sure = found.luck_p_corrected < LEVEL
-    images = f"{found.num_images:,} image{'s' if found.num_images > 1 else ''}"
+    images = plural(found.num_images, "image")
     said = [
         f"{found.model} names {_share(own)} of {images} rightly, of {len(found.classes)} classes; "
         + (

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archaeology.core.errors import MissingExtraError
+from archaeology.core.names import first_few
 from archaeology.specimens.anatomy import kind_of, prefix_of
 from archaeology.specimens.fetching import fetching_from_hub, first_line
 from archaeology.specimens.huggingface_images import native_size, read_preparation
@@ -199,7 +200,7 @@ def _network_of(transformers: Any, name: str, config: Any, choices: Choices) -> 
             network.pooler = None  # never trained; the class token is read instead
             missing = [key for key in missing if "pooler." not in key]
     if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        shown = first_few(missing)
         raise ValueError(
             f"{choices.spec} must have all weights of its architecture, but its files lack {shown}; name a complete "
             "checkpoint, or add pretrained=false after '?'."

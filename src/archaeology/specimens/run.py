@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from archaeology.core.names import first_few
 from archaeology.core.storage import read_json, read_tensors
 from archaeology.models.registry import build
 from archaeology.specimens.anatomy import transformer_target
@@ -179,15 +180,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
         if name in tensors and tensors[name].shape != tensor.shape
     ]
     complaints = {"missing": missing, "left over": extra, "of another shape": reshaped}
-    said = "; ".join(f"{what}: {_few(names)}" for what, names in complaints.items() if names)
+    said = "; ".join(f"{what}: {first_few(names)}" for what, names in complaints.items() if names)
     if said:
         raise ValueError(
             f"{source} must hold exactly the tensors of the architecture in config.json, but some are {said}."
         )
     # Copying casts: weights kept in bfloat16 become float32 again.
     model.load_state_dict(dict(tensors))
-
-
-def _few(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

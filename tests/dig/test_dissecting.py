@@ -8,7 +8,9 @@ import pytest
 import archaeology as arc
 from archaeology.dig.config import DigConfig
 from archaeology.dig.directory import RunDirectory
-from archaeology.dig.dissecting import Work, calibrated, case_of, dissection_count
+from archaeology.dig.dissecting import dissection_count
+from archaeology.dig.dissecting_answers import calibrated, case_of
+from archaeology.dig.dissecting_work import Work
 from archaeology.dig.dissection_findings import dissection_findings
 from archaeology.dig.finding import answered
 from archaeology.dig.labels import ClassMatch, why_no_errors

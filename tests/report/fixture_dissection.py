@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from archaeology.core.storage import plain_json, write_arrays, write_json
-from archaeology.dig.dissecting import Case, calibrated
+from archaeology.dig.dissecting_answers import Case, calibrated
 from archaeology.failures.attention import AttentionLook, compare_attention, specimens_of
 from archaeology.failures.mending import Mending
 from archaeology.failures.slices import find_slices

@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from archaeology.core.intervals import bootstrap_means, mcnemar, paired_bootstrap, wilson
+from archaeology.core.pictures import png_text
 from archaeology.core.storage import sha256_of, write_arrays, write_json, write_table
 from archaeology.evaluate.judge import judges as every_judge
 from archaeology.evaluate.leaderboard import leaderboard
 from archaeology.evaluate.sheet import Sheet
-from archaeology.robustness.survey_parts import png
 from archaeology.stats.labels import LABELS, MIXED
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -303,8 +302,8 @@ def made_up_causes(plan: Plan) -> dict:
         "p_corrected": 1e-7,
         "examples": [0, 3],
     }
-    picture = np.zeros((3, 8, 8), np.float32)
-    picture[0, :, 4:] = 1
+    seen = np.zeros((8, 8, 3), np.uint8)
+    seen[:, 4:, 0] = 255
     return {
         "n": plan.num_images,
         "num_questions": 86,
@@ -326,7 +325,7 @@ def made_up_causes(plan: Plan) -> dict:
         "roles": dict(zip(("vit", "cnn"), plan.names, strict=True)),
         "classes": list(plan.classes),
         "labels": [0] * plan.num_images,
-        "pictures": {str(row): png(torch.from_numpy(picture)) for row in (0, 3)},
+        "pictures": {str(row): png_text(seen) for row in (0, 3)},
     }
 
 

@@ -1,10 +1,14 @@
-"""Any Pillow picture as 8-bit RGB, the way a person would see it; imports no torch, so that a small process can use it.
+"""Any Pillow picture as 8-bit RGB, the way a person would see it; and pictures as text, for documents and pages.
 
-What is lost is lost on purpose: transparent pixels lie on white, the camera's orientation is applied, 16-bit values are
-scaled (not clipped) to 8 bits.
+Imports no torch, so that a small process can use it. What is lost is lost on purpose: transparent pixels lie on white,
+the camera's orientation is applied, 16-bit values are scaled (not clipped) to 8 bits.
 """
 
+import base64
+import io
+
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 
@@ -36,3 +40,25 @@ def _from_wide(image: Image.Image) -> Image.Image:
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its {values.dtype} values have no known range; save it with 8 or 16 bits")
     return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+
+
+def png_text(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
+    """Colours as a PNG file in base64, as documents in JSON keep them."""
+    return _text(Image.fromarray(np.ascontiguousarray(pixels)), "PNG", optimize=True)
+
+
+def picture_of(png: str) -> Image.Image:
+    """The RGB picture that `png_text` wrote."""
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        return picture.convert("RGB")
+
+
+def data_uri(image: Image.Image, kind: str, **options: object) -> str:
+    """A picture as a page holds it; `kind` is "PNG", "WEBP" or "JPEG", with the options of Pillow's `save`."""
+    return f"data:image/{kind.lower()};base64,{_text(image, kind, **options)}"
+
+
+def _text(image: Image.Image, kind: str, **options: object) -> str:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
+from PIL import Image
 
+from archaeology.core.pictures import png_text
 from archaeology.core.storage import json_text, sha256_of
 from archaeology.data.cache import DecodedImages, decode_once
 from archaeology.data.open import open_source
@@ -22,7 +23,6 @@ from archaeology.dig.labels import ClassMatch, why_no_errors
 from archaeology.dig.parts import Arrays, Parts
 from archaeology.dig.survey import Images
 from archaeology.failures.causes import find_causes
-from archaeology.robustness.survey_parts import png
 from archaeology.specimens.reordered import reordered
 from archaeology.specimens.specimen import Specimen
 
@@ -126,10 +126,8 @@ def pictures(named: Sequence[Mapping[str, Any]], images: Images) -> dict[str, st
     rows = sorted({row for one in named for row in one["examples"]})
     found = {}
     for row in rows:
-        image = images.tensor([row]).float()[0] / 255
-        step = -(-max(image.shape[-2:]) // LARGEST)
-        small = F.avg_pool2d(image[None], step)[0] if step > 1 else image
-        found[str(row)] = png(small)
+        picture = Image.fromarray(np.moveaxis(np.asarray(images.decoded.images[row]), 0, -1))
+        found[str(row)] = png_text(np.asarray(picture.reduce(-(-max(picture.size) // LARGEST))))
     return found
 
 

@@ -6,7 +6,6 @@ of its own (`srcdoc`), so that neither style nor names of the surroundings meet 
 """
 
 import base64
-import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from archaeology.core.pictures import data_uri
 from archaeology.core.storage import write_text
 from archaeology.dig.directory import RunDirectory
 from archaeology.explorer.bundle import bundle, inline_safe, script_hash
@@ -202,9 +202,7 @@ def thumbnail_uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
     is_small = max(picture.size) <= THUMBNAIL
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     kind = "PNG" if is_small else "WEBP"
-    buffer = io.BytesIO()
-    picture.save(buffer, kind)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return data_uri(picture, kind)
 
 
 def _is_bare(attention: Any) -> bool:

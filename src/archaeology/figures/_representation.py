@@ -1,12 +1,7 @@
 """What figures of layers share: the document they read, names of readouts and maps, pictures out of text."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-from jaxtyping import UInt8
 
 READOUTS = {
     "class_token": "class token",
@@ -47,11 +42,3 @@ def layered_part(source: Layered, key: str) -> Any:
 def readout_text(name: str) -> str:
     """A readout in words."""
     return READOUTS.get(name, name.replace("_", " "))
-
-
-def picture(png: str) -> UInt8[np.ndarray, "height width 3"]:
-    """A PNG file in base64 as colours."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(base64.b64decode(png))) as found:
-        return np.asarray(found.convert("RGB"))

@@ -1,7 +1,5 @@
 """What an attack looks like: the image, the change made visible, the image after it, and the model's maps of both."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from archaeology.core.names import plural
+from archaeology.core.pictures import picture_of
 from archaeology.figures._explanation_ink import BRIGHTEST, DARKEST, draw_photo, overlay
 from archaeology.figures._robustness import (
     Attacked,
@@ -115,8 +114,7 @@ def pixels_of(png: str, *, is_noise: bool = False) -> UInt8[np.ndarray, "height 
     """A PNG file in base64 as colours, no larger than it is shown; of noise pixels are left out, not averaged away."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        found = picture.convert("RGB")
+    found = picture_of(png)
     step = -(-max(found.size) // LARGEST)
     if step > 1:
         how = Image.Resampling.NEAREST if is_noise else Image.Resampling.BOX

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from archaeology.core.names import plural
-from archaeology.figures._representation import Layered, layered_part, picture
+from archaeology.core.pictures import picture_of
+from archaeology.figures._representation import Layered, layered_part
 from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float, shortened, subjects_of
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, themed
@@ -91,13 +92,13 @@ def _query(found: Mapping[str, Any]) -> Query:
                 str(each["label"] or ""),
                 label is not None and each["label"] == label,
                 float(each["similarity"]),
-                picture(each["image"]),
+                np.asarray(picture_of(each["image"])),
             )
             for each in one["found"]
         )
         for one in found["neighbours"]
     }
-    return Query(str(found["id"]), str(label or ""), picture(found["image"]), near)
+    return Query(str(found["id"]), str(label or ""), np.asarray(picture_of(found["image"])), near)
 
 
 def headline(data: NearestImages) -> str:

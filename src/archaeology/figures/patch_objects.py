@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from archaeology.core.names import plural
+from archaeology.core.pictures import picture_of
 from archaeology.figures._explanation_ink import draw_photo
-from archaeology.figures._representation import Layered, layered_part, picture
+from archaeology.figures._representation import Layered, layered_part
 from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float, shortened, subjects_of
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, new_figure, place, themed
@@ -109,10 +110,10 @@ def compute(source: Layered) -> PatchObjects | None:
 
 def _image(row: Mapping[str, Any], subjects: Mapping[str, Subject]) -> SeenImage:
     models = tuple(
-        SeenPatches(subjects[one["specimen"]], picture(one["colours"]), _box(one["box"]))
+        SeenPatches(subjects[one["specimen"]], np.asarray(picture_of(one["colours"])), _box(one["box"]))
         for one in row["models"]
     )
-    return SeenImage(str(row["id"]), picture(row["image"]), _box(row["box"]), models)
+    return SeenImage(str(row["id"]), np.asarray(picture_of(row["image"])), _box(row["box"]), models)
 
 
 def _box(found: Any) -> Float[np.ndarray, " 4"]:

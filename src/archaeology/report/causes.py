@@ -1,16 +1,14 @@
 """What failures have in common: causes that the numbers carry, the strongest first, each with images that show it."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from archaeology.core.intervals import wilson
 from archaeology.core.names import data_name, plural
+from archaeology.core.pictures import picture_of
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.finding import number
 from archaeology.figures.words import count, fixed, p_value, tight
@@ -134,8 +132,7 @@ def _label(document: Mapping[str, Any], row: int) -> str:
 
 
 def _uri(png: str) -> str:
-    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        return photo_uri(np.ascontiguousarray(np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)))
+    return photo_uri(np.ascontiguousarray(np.moveaxis(np.asarray(picture_of(png)), -1, 0)))
 
 
 def _ends(share: Mapping[str, Any]) -> str:

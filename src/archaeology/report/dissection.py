@@ -1,7 +1,5 @@
 """Kinds of failure: how many failures are of each, with examples; the slices, looks and hidden patches behind them."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from archaeology.core.names import plural
+from archaeology.core.pictures import data_uri
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._dissection import NAMES
 from archaeology.figures.words import count, percent, tight
@@ -329,7 +328,4 @@ def _strip(lines: Sequence[Sequence[Image.Image]], words: str) -> Strip:
             sheet.paste(picture, (left, top))
             left += picture.width + SPACE
         top += height + SPACE
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=QUALITY, method=4)
-    uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    return Strip(uri, words, wide, tall)
+    return Strip(data_uri(sheet, "WEBP", quality=QUALITY, method=4), words, wide, tall)

@@ -1,7 +1,5 @@
 """Photos and heat maps as data URIs: one pixel of a heat map is one patch, enlarged by the page and never smoothed."""
 
-import base64
-import io
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -10,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from archaeology.core.pictures import data_uri
 from archaeology.figures.words import number
 
 LARGEST_PIXEL_ART, LARGEST_PHOTO = 96, 320
@@ -91,9 +90,9 @@ def photo_uri(pixels: UInt8[np.ndarray, "channel height width"]) -> str:
     array = np.moveaxis(np.asarray(pixels), 0, -1)
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
     if is_pixel_art(pixels.shape):
-        return _uri(image, "PNG", optimize=True)
+        return data_uri(image, "PNG", optimize=True)
     image.thumbnail((LARGEST_PHOTO, LARGEST_PHOTO), Image.Resampling.LANCZOS)
-    return _uri(image, "WEBP", quality=WEBP_QUALITY, method=4)
+    return data_uri(image, "WEBP", quality=WEBP_QUALITY, method=4)
 
 
 def is_pixel_art(shape: tuple[int, ...]) -> bool:
@@ -107,7 +106,7 @@ def heat_uri(share: Float[np.ndarray, "row column"]) -> str:
     image = Image.fromarray(steps)
     colours = heat_colours()
     image.putpalette(colours[:, :3].tobytes(), "RGB")
-    return _uri(image, "PNG", optimize=True, transparency=colours[:, 3].tobytes())
+    return data_uri(image, "PNG", optimize=True, transparency=colours[:, 3].tobytes())
 
 
 @cache
@@ -134,9 +133,3 @@ def side_by_side(maps: Float[np.ndarray, "layer row column"]) -> Float[np.ndarra
 def atlas(maps: Float[np.ndarray, "layer head row column"]) -> Float[np.ndarray, "tall wide"]:
     """Maps as a table: a row of maps for each layer, a column for each head."""
     return np.concatenate([side_by_side(heads) for heads in maps], axis=0)
-
-
-def _uri(image: Image.Image, kind: str, **options: object) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

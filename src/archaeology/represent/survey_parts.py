@@ -1,7 +1,5 @@
 """The parts of a survey of representations: each asks one question of all models, and says how sure the answer is."""
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
+from archaeology.core.pictures import png_text
 from archaeology.core.registry import unknown_name
 from archaeology.core.shapes import OtherImages
 from archaeology.represent.features import Features
@@ -189,7 +188,7 @@ def objects(asked: Asked) -> dict[str, Any]:
             models.append(
                 {
                     "specimen": name,
-                    "colours": png((255 * colours[row]).round().astype(np.uint8)),
+                    "colours": png_text((255 * colours[row]).round().astype(np.uint8)),
                     "box": made.boxes[row],
                 }
             )
@@ -267,14 +266,7 @@ def picture_of(images: OtherImages, row: int, largest: int = LARGEST_PICTURE) ->
     """An image as a PNG in base64, no larger than it is shown."""
     picture = Image.fromarray(pixels_of(images, np.array([row]))[0])
     picture.thumbnail((largest, largest), Image.Resampling.BOX)
-    return png(np.asarray(picture))
-
-
-def png(pixels: np.ndarray) -> str:
-    """8-bit pixels as a PNG file in base64."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return png_text(np.asarray(picture))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,15 @@
 """The parts of a survey, in the order of a report: each asks one module, and writes down what it says."""
 
-import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from archaeology.attacks.checks import answers, attackable
 from archaeology.attacks.method import all_parameters, attack_images, attacks
 from archaeology.attacks.result import AttackResult
+from archaeology.core.pictures import png_text
 from archaeology.core.shapes import Image, Label, PixelImage
 from archaeology.data.worlds.cue_conflict import CueConflict
 from archaeology.data.worlds.cue_scenes import SHAPE_NAMES
@@ -316,9 +314,9 @@ def pictures_of(subject: Subject, specimen: Specimen) -> list[dict[str, Any]]:
                 "epsilon": subject.epsilon,
                 "answer_before": called(maps.clean_answer[place]),
                 "answer_after": called(maps.attacked_answer[place]),
-                "image": png(maps.clean[place]),
-                "adversarial": png(maps.attacked[place]),
-                "change": png(0.5 + factor * change),
+                "image": _png(maps.clean[place]),
+                "adversarial": _png(maps.attacked[place]),
+                "change": _png(0.5 + factor * change),
                 "amplified": factor,
                 "method": method,
                 "title": title_of(method),
@@ -330,11 +328,6 @@ def pictures_of(subject: Subject, specimen: Specimen) -> list[dict[str, Any]]:
     return rows
 
 
-def png(image: Image | Tensor) -> str:
-    """An image in [0, 1] as a PNG file in base64."""
-    from PIL import Image as Pillow
-
+def _png(image: Image | Tensor) -> str:
     pixels = (image.detach().clamp(0, 1) * 255).round().byte().movedim(0, -1).cpu().numpy()
-    file = BytesIO()
-    Pillow.fromarray(np.ascontiguousarray(pixels)).save(file, format="png")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return png_text(pixels)

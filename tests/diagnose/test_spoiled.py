@@ -69,8 +69,8 @@ def test_good_runs_have_nothing(options, tmp_path, images):
 
 
 @pytest.mark.slow
-def test_a_rate_a_thousand_times_too_high_diverges(tmp_path, images):
-    report = diagnose(folders.trained(tmp_path / "run", learning_rate=3.0, epochs=6), data=images)
+def test_a_rate_ten_thousand_times_too_high_diverges(tmp_path, images):
+    report = diagnose(folders.trained(tmp_path / "run", learning_rate=30.0, epochs=6), data=images)
     assert "divergence" in names(report)
     (found,) = [diagnosis for diagnosis in report.diagnoses if diagnosis.name == "divergence"]
     assert "learning rate" in found.evidence and "gradient norm" in found.evidence

@@ -1,5 +1,6 @@
 """The survey of layers: halves that share nothing, parts that equal their functions, reasons where one cannot be."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +67,7 @@ def document(models, images, labels):
 
 def test_a_document_has_every_part_and_its_counts(document):
     assert document["missing"] == {}
-    assert set(PARTS) <= set(document) and set(document["seconds"]) == set(PARTS)
+    assert set(PARTS) <= set(document) and set(document["seconds"]) == {"features", *PARTS}
     assert (document["n"], document["num_known"], document["num_asked"]) == (COUNT, 18, 18)
     assert (
         document["specimens"][0]["layers"][-1] == "blocks.1" and document["specimens"][0]["numbers"][-1] == 2
@@ -219,6 +220,21 @@ def test_a_model_whose_patches_cannot_be_read_leaves_the_other_its_parts(models,
     assert found["missing"] == dict.fromkeys(
         ("outliers", "objects"), "vit: vit has no grid; gridless: gridless has no grid"
     )
+
+
+def test_a_model_whose_features_cannot_be_read_leaves_all_parts_to_the_other(models, images, labels):
+    with torch.random.fork_rng(devices=[]):
+        broken = copy.deepcopy(models[1].model)
+    with torch.no_grad():
+        next(iter(broken.parameters())).fill_(torch.nan)
+    both = [models[0], replace(models[1], name="broken", model=broken)]
+    found = represent(both, images, labels, wanted=("similarity", "reading", "maps"))
+    assert found["missing"] == {} and list(found["unread"]) == ["broken"]
+    assert "finite" in found["unread"]["broken"]
+    assert next((one["first"], one["second"]) for one in found["similarity"]) == ("vit", "vit")
+    assert {one["specimen"] for one in found["reading"]["curves"]} == {"vit"}
+    found = represent(both[1:], images, labels, wanted=("similarity", "objects"))
+    assert found["missing"]["similarity"].startswith("broken: ") and "similarity" not in found
 
 
 def test_batches_of_similarity_are_never_large(models, images, monkeypatch):

@@ -117,6 +117,8 @@ def part_title(part: str) -> str:
 
 def left_out(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """What was not measured: the part, the model where it is so of one only (else ""), and the reason."""
+    for model, reason in (document.get("unread") or {}).items():
+        yield "features", str(model), str(reason)
     for part, reason in (document.get("missing") or {}).items():
         yield str(part), "", str(reason)
     for part in TERMS:

@@ -21,10 +21,10 @@ from archaeology.represent.features import Images, image_ids, images_at
 from archaeology.represent.places import checked_layers, layer_paths, numbers_of_layers
 from archaeology.represent.projections import projections
 from archaeology.represent.survey_asked import Asked, place_in_class
-from archaeology.represent.survey_parts import PARTS, part_names
+from archaeology.represent.survey_parts import PARTS, part_names, told
 from archaeology.specimens.specimen import Specimen
 
-SCHEMA_VERSION = 3  # raise it whenever the same models and images would give another document
+SCHEMA_VERSION = 4  # raise it whenever the same models and images would give another document
 FEWEST_ASKED = 4  # images: half of the fewest
 FEWEST = 8  # images: unbiased CKA needs 4, and halves of fewer say nothing
 MOST_LAYERS = 12  # of each model, evenly taken: more rows than a reader can tell apart
@@ -66,8 +66,9 @@ def represent(
         keep: Called with a part's name and what computes it; may answer with what was computed before.
 
     Returns:
-        The document: "specimens", "n", the parts, "missing" (reasons by part) and "seconds" (by part). "outliers" and
-        "objects" have a "missing" of their own: reasons by model, where only some models could be asked.
+        The document: "specimens", "n", the parts, "missing" (reasons by part), "unread" (reasons by model whose
+        features could not be read: the others are surveyed without it) and "seconds" (by part). "outliers" and
+        "objects" have a "missing" of their own: reasons by model, where only some could be asked.
 
     Raises:
         UnknownNameError: If there is no such part, layer or method of maps.
@@ -137,22 +138,30 @@ def represent(
     }
     missing: dict[str, str] = {}
     seconds: dict[str, float] = {}
+
+    def answer(name: str, compute: Callable[[], Any]) -> Any:
+        started = time.monotonic()
+        try:
+            return keep(name, lambda: plain_json(compute())) if keep else plain_json(compute())
+        finally:
+            seconds[name] = round(time.monotonic() - started, 2)
+
+    reads_layers = any(PARTS[name].reads_layers for name in chosen)
+    unread: dict[str, str] = answer("features", subject.unread) if reads_layers else {}
+    readable = subject.without(unread)
     for name in chosen:
         part = PARTS[name]
         if part.needs_labels and reason:
             missing[name] = reason
-            continue
-        started = time.monotonic()
-
-        def compute(part: Callable[[Asked], Any] = part.compute) -> Any:
-            return plain_json(part(subject))
-
-        try:
-            document[name] = keep(name, compute) if keep else compute()
-        except ValueError as error:  # what these models or images do not allow; each says what it needs
-            missing[name] = str(error)
-        seconds[name] = round(time.monotonic() - started, 2)
-    return {**document, "missing": missing, "seconds": seconds}
+        elif part.reads_layers and not readable.specimens:
+            missing[name] = told(unread)
+        else:
+            able = readable if part.reads_layers else subject
+            try:
+                document[name] = answer(name, lambda part=part, able=able: part.compute(able))
+            except ValueError as error:  # what these models or images do not allow; each says what it needs
+                missing[name] = str(error)
+    return {**document, "unread": unread, "missing": missing, "seconds": seconds}
 
 
 def halves(

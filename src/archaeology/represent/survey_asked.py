@@ -1,7 +1,7 @@
 """What a survey of representations asks about: models, images and labels, and the features read so far."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,20 @@ class Asked:
                 extract_features(specimen, self.images, layers=paths, readout=readout) if paths else ()
             )
         return self.kept[key]
+
+    def unread(self) -> dict[str, str]:
+        """Why the features of a model cannot be read, by model; of the others they are read."""
+        reasons = {}
+        for one in self.specimens:
+            try:
+                self.features(one)
+            except ValueError as error:
+                reasons[one.name] = str(error)
+        return reasons
+
+    def without(self, names: Collection[str]) -> "Asked":
+        """The same, asked of the other models."""
+        return replace(self, specimens=tuple(one for one in self.specimens if one.name not in names))
 
     def last(self, specimen: Specimen) -> Features:
         """The last layer as the answer is read from it: the class token, or the mean of patches."""

@@ -271,10 +271,11 @@ def picture_of(images: OtherImages, row: int, largest: int = LARGEST_PICTURE) ->
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the survey: what computes it, and whether it needs labels."""
+    """A part of the survey: what computes it, and whether it needs labels, and the features of all layers."""
 
     compute: Callable[[Asked], Any]
     needs_labels: bool = False
+    reads_layers: bool = True
 
 
 PARTS: Mapping[str, Part] = {
@@ -282,8 +283,8 @@ PARTS: Mapping[str, Part] = {
     "reading": Part(reading, needs_labels=True),
     "few_shot": Part(few_shots, needs_labels=True),
     "maps": Part(maps),
-    "outliers": Part(outliers),
-    "objects": Part(objects),
+    "outliers": Part(outliers, reads_layers=False),
+    "objects": Part(objects, reads_layers=False),
     "retrieval": Part(retrieval),
 }
 

@@ -1,6 +1,5 @@
 """The world of coloured shapes: reproducible, apart, and true to its own rule, by loops that know nothing of it."""
 
-import hashlib
 import math
 import time
 from dataclasses import fields, replace
@@ -14,8 +13,22 @@ from archaeology.data.worlds import Shapes2D, Shapes2DBatch
 from archaeology.data.worlds.shapes2d_layout import Scenes2D
 from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, KINDS, red_dominant
 
-# Of the first 64 samples of seed 0. They change only together with shapes2d.VERSION.
-HASH = "5659924c3fe51325"
+# Of the first 64 samples of seed 0. They change only together with shapes2d.VERSION. Other processors round otherwise in
+# the last place, which may move a pixel by one grey level.
+MEANS = {
+    "input": 0.5091559,
+    "target": 0.5639393,
+    "owner": 0.0399146,
+    "inside": 0.00349582,
+    "kind": 0.0813429,
+    "centre": 1.3440024,
+    "half": 0.1734437,
+    "colour": 1.7799548,
+    "painted": 2.3006221,
+    "vanishes": -0.00625,
+    "evidence": 0.01062178,
+    "background": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +41,17 @@ def assert_same(first: Shapes2DBatch, second: Shapes2DBatch) -> None:
         assert torch.equal(getattr(first, field.name), getattr(second, field.name)), field.name
 
 
-def test_same_seed_same_bytes(batch: Shapes2DBatch) -> None:
+def test_same_seed_same_bytes_and_the_same_numbers_on_every_processor(batch: Shapes2DBatch) -> None:
     assert batch.input.shape == batch.target.shape == (64, 3, 128, 128)
-    digest = hashlib.sha256()
-    for field in fields(batch):
-        digest.update(getattr(batch, field.name).contiguous().numpy().tobytes())
-    assert digest.hexdigest()[:16] == HASH
+    assert_same(batch, Shapes2D().generate(0, 64))
+    found = {field.name: weighted_mean(getattr(batch, field.name)) for field in fields(batch)}
+    assert found == pytest.approx(MEANS, rel=1e-6, abs=1e-6)
+
+
+def weighted_mean(values: torch.Tensor) -> float:
+    """Every element with its own weight, so that nothing can change or change places unseen; NaN counts as -1."""
+    flat = values.double().nan_to_num(-1).flatten()
+    return float((flat * torch.linspace(-1, 1, len(flat), dtype=torch.float64)).mean())
 
 
 def test_a_sample_depends_on_its_number_alone() -> None:

@@ -13,8 +13,8 @@ from archaeology.data.worlds import Shapes2D, Shapes2DBatch
 from archaeology.data.worlds.shapes2d_layout import Scenes2D
 from archaeology.data.worlds.shapes2d_rule import CIRCLE_RULES, KINDS, red_dominant
 
-# Of the first 64 samples of seed 0. They change only together with shapes2d.VERSION. Other processors round otherwise in
-# the last place, which may move a pixel by one grey level.
+# Of the first 64 samples of seed 0. They change only together with shapes2d.VERSION. Other processors round otherwise
+# in the last place, which may move a pixel by one grey level.
 MEANS = {
     "input": 0.5091559,
     "target": 0.5639393,

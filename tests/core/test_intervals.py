@@ -15,6 +15,7 @@ from archaeology.core.intervals import (
     bootstrap_mean,
     bootstrap_means,
     mcnemar,
+    mean_over_draws,
     paired_bootstrap,
     wilson,
 )
@@ -151,3 +152,29 @@ def test_mcnemar_is_the_exact_binomial_test(
     assert found.p_value == pytest.approx(min(1.0, 2 * tail / 2**discordant), rel=1e-9)
     if discordant:
         assert found.p_value == pytest.approx(stats.binomtest(only_first, discordant).pvalue)
+
+
+@pytest.mark.parametrize(("num_draws", "num_images"), [(3, 400), (10, 50), (10, 1000)])
+def test_a_mean_over_draws_and_images_covers_what_other_draws_and_images_give(num_draws, num_images):
+    """Answers with a part of the draw, a part of the image and luck; the truth is 0."""
+    generator = np.random.default_rng(5)
+    trials, low = 400, []
+    for _ in range(trials):
+        of_draw = generator.normal(0, 0.02, (num_draws, 1))
+        of_image = generator.normal(0, 0.4, (1, num_images))
+        answers = of_draw + of_image + generator.normal(0, 0.1, (num_draws, num_images))
+        interval, p_value = mean_over_draws(answers.mean(axis=1), answers.mean(axis=0))
+        assert (interval.low > 0 or interval.high < 0) == (p_value < 0.05)
+        low.append(p_value < 0.05)
+    assert wilson(sum(low), trials).low < 0.05 and sum(low) / trials < 0.075
+
+
+def test_a_mean_over_draws_is_students_where_one_part_does_not_vary():
+    draws, still = np.array([0.5, 0.6, 0.7]), np.full(9, 0.6)
+    interval, p_value = mean_over_draws(draws, still)
+    assert interval.high - 0.6 == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    assert p_value == pytest.approx(stats.ttest_1samp(draws, 0).pvalue)
+    interval, p_value = mean_over_draws(still, still)
+    assert (interval.low, interval.high, p_value) == (0.6, 0.6, 1.0)
+    with pytest.raises(ValueError, match="two draws and two images or more, but got 1 and 9"):
+        mean_over_draws(draws[:1], still)

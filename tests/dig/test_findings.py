@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from archaeology.dig.finding import (
     Finding,
@@ -282,6 +283,9 @@ def test_p_values_of_intervals():
     assert p_of(interval(3, 2, 4), 2.0, tried=3) == pytest.approx(0.15, abs=1e-3)
     assert p_of(interval(1, 1, 1)) == 1.0 and p_of(interval(1, float("nan"), 2)) == 1.0
     assert p_of(interval(1, 0.9, float("inf"))) < 1e-9
+    half = float(stats.t.ppf(0.975, 7))
+    student = p_between(interval(5, 5 - half, 5 + half), interval(0, 0, 0), freedom=7)
+    assert student == pytest.approx(2 * stats.t.sf(5, 7))
     apart = p_between(interval(2, 1, 3), interval(0, -1, 1))
     assert (
         apart == pytest.approx(p_of(interval(2, 2 - 2**0.5, 9)))

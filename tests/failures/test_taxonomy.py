@@ -17,12 +17,13 @@ def probability(answer, sure, label=None, of_label=0.0, classes=4):
     return row
 
 
-def evidence(rows, other=None, mass=None, **attributes):
+def evidence(rows, other=None, mass=None, num_classes=None, **attributes):
     """Images of class 0 that the model answers by these rows."""
     found = np.stack(rows)
     n = len(found)
     return Evidence(
         np.zeros(n, int),
+        found.shape[1] if num_classes is None else num_classes,
         found,
         found if other is None else np.stack(other),
         np.full(n, np.nan) if mass is None else np.array(mass),
@@ -41,6 +42,12 @@ def test_a_wrong_label_needs_two_sure_models_that_agree():
     right = probability(0, 0.99)
     rows, other = [sure, sure, sure, label_left, unsure, right], [sure, elsewhere, unsure, sure, sure, right]
     assert holds("suspect_label", evidence(rows, other)) == [True, False, False, False, False, False]
+
+
+def test_classes_that_the_data_does_not_know_are_not_the_same_answer():
+    """Each model has others, and all of them share the last column."""
+    rows = [probability(3, 0.97), probability(2, 0.97)]
+    assert holds("suspect_label", evidence(rows, rows, num_classes=3)) == [False, True]
 
 
 def test_torn_between_two():

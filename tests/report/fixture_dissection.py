@@ -94,7 +94,9 @@ def made_up_dissection(seed=0):
 
 
 def sorted_failures(case, other, mass, columns):
-    found = sort_failures(Evidence(case.labels, case.probabilities, other.probabilities, mass, columns))
+    found = sort_failures(
+        Evidence(case.labels, case.logits.shape[1], case.probabilities, other.probabilities, mass, columns)
+    )
     return {
         "num_failures": found.num_failures,
         "n": found.n,

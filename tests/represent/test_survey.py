@@ -13,7 +13,6 @@ from tests.represent.test_features import convnet, registered_vit
 
 import archaeology as arc
 from archaeology.core.errors import UnknownNameError
-from archaeology.core.intervals import Interval
 from archaeology.represent import (
     extract_features,
     feature_similarity,
@@ -22,10 +21,9 @@ from archaeology.represent import (
     retrieve,
 )
 from archaeology.represent.features import image_ids
-from archaeology.represent.probe import over_draws
 from archaeology.represent.survey import evenly, halves, represent
 from archaeology.represent.survey_parts import PARTS, batch_of, part_names, picture_of
-from archaeology.represent.survey_reading import _of_last, both_ways, chance_level
+from archaeology.represent.survey_reading import _of_last, chance_level
 
 COUNT = 36
 
@@ -344,11 +342,3 @@ def test_many_layers_are_taken_evenly():
     assert len(taken) == 12 and taken[0] == "blocks.0" and taken[-1] == "blocks.39"
     assert evenly(paths[:12]) == tuple(paths[:12])
     assert part_names(None) == tuple(PARTS)
-
-
-def test_intervals_over_draws_and_over_both():
-    draws = over_draws(np.array([0.5, 0.6, 0.7]))
-    assert draws.value == pytest.approx(0.6) and draws.high - 0.6 == pytest.approx(4.302653 * 0.1 / 3**0.5)
-    both = both_ways(Interval(0.6, 0.57, 0.63, 3, "a"), Interval(0.6, 0.56, 0.68, 9, "b"))
-    assert (both.value, both.n) == (0.6, 9)
-    assert both.low == pytest.approx(0.55) and both.high == pytest.approx(0.6 + np.hypot(0.03, 0.08))

@@ -196,6 +196,45 @@ def paired_bootstrap(
     return bootstrap_mean(difference, seed=seed, level=level)
 
 
+def mean_over_draws(
+    draws: Float[np.ndarray, " draw"], by_image: Float[np.ndarray, " n"], level: float = 0.95
+) -> tuple[Interval, float]:
+    """Mean of what was drawn a few times and asked of many images, where other draws and other images would move it.
+
+    Both parts of the variance add up; degrees of freedom: `satterthwaite1946approximate`.
+
+    Args:
+        draws: Mean over images of each draw, at least two.
+        by_image: Mean over draws of each image, at least two.
+        level: Coverage.
+
+    Returns:
+        Student's interval, and the two-sided p-value that the mean is 0 (1 where nothing varied).
+
+    Raises:
+        ValueError: If there are fewer than two draws or images, or the level is impossible.
+    """
+    _check_level(level)
+    if min(len(draws), len(by_image)) < 2:
+        raise ValueError(
+            f"a mean over draws needs two draws and two images or more, but got {len(draws)} and {len(by_image)}."
+        )
+    mean = float(by_image.mean())
+    parts = [float(part.var(ddof=1)) / len(part) for part in (draws, by_image)]
+    variance = sum(parts)
+    if not variance > 0:
+        return Interval(mean, mean, mean, len(by_image), "student over draws and images", level), 1.0
+    freedom = variance**2 / sum(
+        part**2 / (count - 1) for part, count in zip(parts, (len(draws), len(by_image)), strict=True)
+    )
+    error = variance**0.5
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error  # pyright: ignore
+    p_value = 2 * float(stats.t.sf(abs(mean) / error, freedom))  # pyright: ignore
+    return Interval(
+        mean, mean - half, mean + half, len(by_image), "student over draws and images", level
+    ), p_value
+
+
 def mcnemar(
     first_correct: Shaped[np.ndarray, " first"], second_correct: Shaped[np.ndarray, " second"]
 ) -> McNemar:

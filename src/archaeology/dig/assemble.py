@@ -23,13 +23,16 @@ SAID_OF_EFFECTS = {
 }
 
 
-def names_of(predictions: Predictions, specimen: Specimen) -> list[str]:
-    """The class names a model predicts."""
-    classes = list(specimen.classes)
-    return [
-        classes[place] if place < len(classes) else f"output {place}"
-        for place in predictions.prediction.tolist()
-    ]
+def names_of(
+    predictions: Predictions, specimen: Specimen, match: ClassMatch, classes: Sequence[str]
+) -> list[str]:
+    """The class names a model predicts: its own, or those of the data where it is matched without having names."""
+    names = dict(enumerate(specimen.classes))
+    if match.logit is not None:
+        for name, place in zip(classes, match.logit.tolist(), strict=True):
+            if plain_name(names.get(place, "")) != plain_name(name):
+                names[place] = name
+    return [names.get(place, f"output {place}") for place in predictions.prediction.tolist()]
 
 
 def image_table(
@@ -40,7 +43,10 @@ def image_table(
     matches: Mapping[str, ClassMatch],
 ) -> list[dict[str, Any]]:
     """The rows of `images.parquet`; what is right and wrong is None where labels do not match the models."""
-    names = {role: names_of(predictions[role], specimens[role]) for role in ("vit", "cnn")}
+    names = {
+        role: names_of(predictions[role], specimens[role], matches[role], decoded.classes)
+        for role in ("vit", "cnn")
+    }
     correct = {role: correctness(decoded.labels, predictions[role], matches[role]) for role in ("vit", "cnn")}
     same = same_predictions(names["vit"], names["cnn"])
     failures: Sequence[str | None] = [None] * len(decoded)

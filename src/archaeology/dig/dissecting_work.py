@@ -225,7 +225,11 @@ class Work:
         for role, other in ROLES.items():
             case, drawn = self.cases[role], maps[role]
             mass = np.full(len(case.labels), np.nan) if drawn is None else drawn.object_mass
-            found = sort_failures(Evidence(case.labels, wide[role], wide[other], mass, columns))
+            found = sort_failures(
+                Evidence(
+                    case.labels, len(self.images.decoded.classes), wide[role], wide[other], mass, columns
+                )
+            )
             made[role] = {
                 "num_failures": found.num_failures,
                 "n": found.n,

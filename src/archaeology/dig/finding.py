@@ -12,6 +12,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from archaeology.core.many import corrected
 
@@ -97,19 +98,23 @@ def p_of(interval: Row, nothing: float = 0.0, *, tried: int = 1) -> float:
     return _p(abs(interval["value"] - nothing), abs(interval["value"] - near), tried)
 
 
-def p_between(larger: Row, smaller: Row, *, tried: int = 1) -> float:
+def p_between(larger: Row, smaller: Row, *, tried: int = 1, freedom: int | None = None) -> float:
     """P-value of "both are equal", from two 95 % intervals as if their errors were normal and independent.
 
-    Errors on the same images mostly point the same way, so this is rather too large.
+    Errors on the same images mostly point the same way, so this is rather too large. `freedom` is that of Student's
+    intervals, whose tails are heavier.
     """
     gap = larger["value"] - smaller["value"]
     half = math.hypot(larger["value"] - larger["low"], smaller["high"] - smaller["value"])
-    return _p(gap, half, tried) if gap > 0 else 1.0
+    return _p(gap, half, tried, freedom) if gap > 0 else 1.0
 
 
-def _p(gap: float, half: float, tried: int) -> float:
+def _p(gap: float, half: float, tried: int, freedom: int | None = None) -> float:
     if not (math.isfinite(gap) and math.isfinite(half)) or half <= 0:
         return 1.0
+    if freedom is not None:
+        error = half / float(stats.t.ppf(0.975, freedom))  # pyright: ignore
+        return min(1.0, tried * 2 * float(stats.t.sf(gap / error, freedom)))  # pyright: ignore
     return min(1.0, tried * 2 * NormalDist().cdf(-HALF * gap / half))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from archaeology.core.errors import SelfCheckError
-from archaeology.core.intervals import Interval, bootstrap_mean, paired_bootstrap, wilson
+from archaeology.core.intervals import Interval, bootstrap_mean, mean_over_draws, paired_bootstrap, wilson
 from archaeology.core.many import corrected, sign_flip_test
 from archaeology.core.progress import progress
 from archaeology.data.decoded import DecodedImages
@@ -31,6 +31,7 @@ from archaeology.dig.learning_measures import (
 )
 from archaeology.dig.learning_result import Difference, LearningComparison, Subject, Value
 from archaeology.represent.backbone import PIXELS, backbone, pixels
+from archaeology.represent.probe import FewShot
 from archaeology.robustness.shape_bias import ShapeBias
 from archaeology.specimens.fresh import fresh
 from archaeology.specimens.load import load, parse
@@ -306,8 +307,10 @@ def _asked_for(limits: Limits) -> list[str]:
     return [measure for measure in SIMPLE if not off.get(measure, False)]
 
 
-def _value(measure: str, subject: str, samples: np.ndarray, seed: int) -> Value:
-    """The mean with Wilson's interval where every image is right or wrong, else with the bootstrap's."""
+def _value(measure: str, subject: str, samples: np.ndarray | FewShot, seed: int) -> Value:
+    """The mean with Wilson's interval where every image is right or wrong, else the bootstrap's, or that of draws."""
+    if isinstance(samples, FewShot):
+        return Value(measure, subject, samples.accuracy[0], samples.by_image[0], samples.draws[0])
     if measure not in ATTENTION and np.isin(samples, (0, 1)).all():
         interval = wilson(int(samples.sum()), len(samples))
     else:
@@ -346,26 +349,19 @@ def differences_of(
                 second = by_place.get((measure, name)) if name else None
                 if own is not None and second is not None and own is not second:
                     asked.append((own, second, against))
-    p_values = np.array([_p_value(own, second, len(asked), seed) for own, second, _ in asked])
+    found = [_apart(own, second, len(asked), seed) for own, second, _ in asked]
+    p_values = np.array([p for _, p in found])
     holm = corrected(p_values) if asked else p_values
     return tuple(
-        Difference(
-            own.measure,
-            own.subject,
-            second.subject,
-            against,
-            _apart(own, second, seed),
-            float(p),
-            float(corrected_p),
-        )
-        for (own, second, against), p, corrected_p in zip(asked, p_values, holm, strict=True)
+        Difference(own.measure, own.subject, second.subject, against, interval, p, float(p_corrected))
+        for (own, second, against), (interval, p), p_corrected in zip(asked, found, holm, strict=True)
     )
 
 
-def _p_value(own: Value, second: Value, num_asked: int, seed: int) -> float:
-    apart = (own.samples - second.samples)[:, None]
-    return float(sign_flip_test(apart, seed=seed, flips=max(9_999, 40 * num_asked))[0])
-
-
-def _apart(own: Value, second: Value, seed: int) -> Interval:
-    return paired_bootstrap(own.samples, second.samples, seed=seed)
+def _apart(own: Value, second: Value, num_asked: int, seed: int) -> tuple[Interval, float]:
+    """The paired difference, and how often chance would give as much."""
+    apart = own.samples - second.samples
+    if own.draws is not None and second.draws is not None:
+        return mean_over_draws(own.draws - second.draws, apart)
+    p_value = sign_flip_test(apart[:, None], seed=seed, flips=max(9_999, 40 * num_asked))[0]
+    return paired_bootstrap(own.samples, second.samples, seed=seed), float(p_value)

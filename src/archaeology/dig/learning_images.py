@@ -42,7 +42,7 @@ class Limits:
     attention: int = 100
     neighbours: int = 20
     shots: int = 10
-    draws: int = 3
+    draws: int = 10
     epsilon: float = 1 / 255
     steps: int = 10
     corruptions: tuple[str, ...] = CORRUPTIONS

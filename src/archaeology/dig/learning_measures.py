@@ -24,7 +24,7 @@ from archaeology.dig.learning_images import Images, Limits
 from archaeology.represent.backbone import output_features, probed
 from archaeology.represent.features import Features
 from archaeology.represent.neighbours import nearest_vote
-from archaeology.represent.probe import Probe, few_shot, linear_probe, probe_head
+from archaeology.represent.probe import FewShot, Probe, few_shot, linear_probe, probe_head
 from archaeology.robustness.corruptions import corruption_errors
 from archaeology.robustness.phase_bias import phase_bias
 from archaeology.robustness.shape_bias import ShapeBias, shape_bias
@@ -117,8 +117,8 @@ def by_probe(one: Asked) -> Samples:
     return (one.probe.predicted == one.images.asked.labels).astype(np.float64)
 
 
-def by_few_shots(one: Asked) -> Samples:
-    """Share of the draws of a few images whose probe names each image rightly.
+def by_few_shots(one: Asked) -> FewShot:
+    """Probes that saw a few images of each class, drawn several times.
 
     Raises:
         ValueError: If a class has fewer known images than shots.
@@ -129,7 +129,7 @@ def by_few_shots(one: Asked) -> Samples:
     if counts.min() < one.limits.shots:
         images = plural(int(counts.min()), "known image")
         raise ValueError(f"a class has only {images}, fewer than {one.limits.shots} shots")
-    found = few_shot(
+    return few_shot(
         one.known,
         labels,
         one.asked,
@@ -138,7 +138,6 @@ def by_few_shots(one: Asked) -> Samples:
         draws=one.limits.draws,
         seed=one.seed,
     )
-    return found.by_image[0]
 
 
 def under_attack(one: Asked) -> Samples:
@@ -276,7 +275,7 @@ def object_shares(images: DecodedImages, layout: TokenLayout) -> Float[Tensor, "
 
 
 #: What needs nothing but the subject, by name of the measure.
-SIMPLE: Mapping[str, Callable[[Asked], Samples]] = {
+SIMPLE: Mapping[str, Callable[[Asked], Samples | FewShot]] = {
     "k-NN": by_neighbours,
     "linear probe": by_probe,
     "few-shot": by_few_shots,

@@ -88,12 +88,14 @@ class Value:
         subject: Name of the subject.
         interval: The number.
         samples: One for each image, whose mean is the number; differences are tested on them.
+        draws: The number in each draw of labelled images, the same for all subjects; None where nothing was drawn.
     """
 
     measure: str
     subject: str
     interval: Interval
     samples: Float[np.ndarray, " image"]
+    draws: Float[np.ndarray, " draw"] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ class Difference:
         first: Name of a subject.
         second: Name of another.
         against: What the second is to the first: "reference", "random" or "pixels".
-        interval: First less second, bootstrapped over images.
-        p_value: By random signs.
+        interval: First less second, bootstrapped over images; Student's over draws and images where labels were drawn.
+        p_value: By random signs; likewise.
         p_corrected: After Holm, over all differences.
     """
 

@@ -129,7 +129,7 @@ def _few_shot(found: Row) -> Iterator[Finding]:
     rows = [row for row in found.get("compared") or () if row["shots"] in (1, 5)]
     for row in rows:
         gap, one, other = interval(row, "difference"), str(row["specimen"]), str(row["other"])
-        p_value = p_of(gap)
+        p_value = p_of(gap) if row.get("p") is None else number(row["p"])
         if not side(gap):
             yield unanswered("few_shot", p_value)
             continue
@@ -174,7 +174,8 @@ def _similarity(document: Row) -> Iterator[Finding]:
         }
 
     top, end = at(int(best[0]), int(best[1])), at(value.shape[0] - 1, value.shape[1] - 1)
-    p_value = p_between(top, end, tried=value.size - 1)
+    freedom = max(1, int(found.get("batches") or 2) - 1)
+    p_value = p_between(top, end, tried=value.size - 1, freedom=freedom)
     names = [short_name(found[key]) for key in ("first", "second")]
     if not top["low"] > end["high"]:  # also where an end is not known
         yield unanswered("layer_similarity", p_value)

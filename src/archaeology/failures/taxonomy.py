@@ -35,6 +35,7 @@ class Evidence:
 
     Attributes:
         labels: True classes, columns of the probabilities.
+        num_classes: Of the data; columns behind them hold answers that the data does not know, each model its own.
         probabilities: Of the model whose failures are sorted.
         other: Of the other model, the same classes.
         object_mass: Of the model's map on the object, in even shares; NaN where unknown.
@@ -42,6 +43,7 @@ class Evidence:
     """
 
     labels: Int[np.ndarray, " image"]
+    num_classes: int
     probabilities: Float[np.ndarray, "_ class"]
     other: Float[np.ndarray, "_ _"]
     object_mass: Float[np.ndarray, " _"]
@@ -128,13 +130,13 @@ def _everywhere(found: Bool[np.ndarray, " image"]) -> tuple[np.ndarray, np.ndarr
 @kind_of(
     "suspect_label",
     "Likely a wrong label",
-    f"both models give the same other answer, each with probability {SURE:g} or more, and the label less than "
-    f"{UNLIKELY:g}",
+    f"both models give the same other class of the data, each with probability {SURE:g} or more, and the label less "
+    f"than {UNLIKELY:g}",
     asks_error=True,
 )
 def suspect_label(known: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Two models, each sure, agree against the label."""
-    same = known.wrong & (known.other.argmax(axis=1) == known.answer)
+    same = known.wrong & (known.other.argmax(axis=1) == known.answer) & (known.answer < known.num_classes)
     other_label = known.other[np.arange(len(known)), known.labels]
     sure = (known.confidence >= SURE) & (known.other.max(axis=1) >= SURE)
     return _everywhere(same & sure & (np.maximum(known.of_label, other_label) < UNLIKELY))

@@ -36,7 +36,7 @@ class FewShotCurve:
     Attributes:
         subject: The model.
         read: Readout and layer, in words.
-        accuracy: In percent for each number of labels, with the interval over draws.
+        accuracy: In percent for each number of labels, with the interval over draws and images.
     """
 
     subject: Subject
@@ -100,7 +100,7 @@ def headline(data: FewShots) -> str:
     ]
     text = (
         f"With {labels} for each of {plural(data.num_classes, 'class', 'classes')} a probe names {', '.join(said)} of "
-        f"{plural(data.n, 'image')} right (95 % intervals over {data.draws} draws)"
+        f"{plural(data.n, 'image')} right (95 % intervals over {data.draws} draws and over images)"
     )
     if not data.lead:
         return f"{text}."
@@ -158,8 +158,8 @@ few_shot = figures.register("few_shot")(
         "before any label came. What it took is a straight line on the last layer, nothing else was trained.",
         definition="A linear probe (logistic regression, C = 1) on the standardised features of the last layer, "
         "trained on so many images of each class drawn from the known half, asked about all of the other half. Mean "
-        "over draws; bands are Student's 95 % intervals over draws, for these images asked. Both models learn from "
-        "the same images in each draw, so differences are paired; their intervals are over draws and over images.",
+        "over draws; bands are Student's 95 % intervals, for other draws and other images. Both models learn from "
+        "the same images in each draw, so differences are paired.",
         compute=compute,
         headline=headline,
         draw=draw,

@@ -134,9 +134,11 @@ def headline(data: LayerSimilarity) -> str:
     images = plural(one.n, "image")
     if one.is_within:
         ends = one.at(0, -1)
+        if len(one.value) < 2:
+            return f"One layer of {one.first.title} was looked at ({images}): there is nothing to compare it with."
         return (
-            f"From its first to its last layer {one.first.title} comes to see images otherwise: CKA of the two is "
-            f"{ends.text(2)} ({_interval(ends)}, {images})."
+            f"What its first and its last layer make of images is alike in {one.first.title} by a CKA of "
+            f"{ends.text(2)}, where 1 is the same ({_interval(ends)}, {images})."
         )
     row, column = one.best
     top = one.at(row, column)

@@ -62,7 +62,7 @@ def nearest_vote(
         temperature: 0.07 in DINO; None gives every neighbour one vote.
 
     Returns:
-        One result for each k.
+        One result for each k. Of classes with as many votes the one whose neighbours are nearer is named.
 
     Raises:
         ValueError: If there are fewer images than neighbours, only one class, the features do not fit or are not
@@ -143,10 +143,14 @@ def _vote(
     has_copy: Bool[np.ndarray, " image"],
 ) -> NeighbourVote:
     weight = np.ones_like(similarity) if temperature is None else np.exp((similarity - 1) / temperature)
+    is_there, cells = found >= 0, (np.arange(len(found))[:, None], labels[found])
     votes = np.zeros((len(found), int(labels.max()) + 1))
-    np.add.at(votes, (np.arange(len(found))[:, None], labels[found]), np.where(found >= 0, weight, 0))
-    is_full = (found >= 0).all(axis=1)
-    predicted = np.where(is_full, votes.argmax(axis=1), -1)
+    np.add.at(votes, cells, np.where(is_there, weight, 0))
+    nearness = np.where(
+        votes == votes.max(axis=1, keepdims=True), 0, -np.inf
+    )  # of the classes with most votes
+    np.add.at(nearness, cells, np.where(is_there, similarity, 0))
+    predicted = np.where(is_there.all(axis=1), nearness.argmax(axis=1), -1)
     accuracy = wilson(int((predicted == truth).sum()), len(truth))
     return NeighbourVote(found.shape[1], predicted, accuracy, name, int(has_copy.sum()))
 

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import stats as distributions
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from archaeology.core.intervals import Interval, wilson
+from archaeology.core.intervals import Interval, mean_over_draws, wilson
 from archaeology.core.seeding import derived_seed, numpy_generator
 from archaeology.represent.features import Features, check_finite, label_array
 
@@ -184,7 +183,7 @@ def few_shot(
         draws: How often they are drawn, at least 2.
         strength: scikit-learn's C.
         seed: Of the draws.
-        level: Coverage of the intervals, which say how results vary with the draw, on these test images.
+        level: Coverage of the intervals, which say how results vary with the draw and with the test images.
 
     Raises:
         ValueError: If a class has fewer images than shots, or as `linear_probe`.
@@ -205,9 +204,9 @@ def few_shot(
             chosen = _first_of_each(labels, order, count)
             scaler, model, _ = _fitted(train.values[chosen], labels[chosen], strength)
             right[row, draw] = _named(scaler, model, test.values) == truth
-    found = right.mean(axis=2)
-    accuracy = tuple(_share_over_draws(row, level) for row in found)
-    return FewShot(train.name, tuple(shots), accuracy, found, right.mean(axis=1), len(truth))
+    found, by_image = right.mean(axis=2), right.mean(axis=1)
+    accuracy = tuple(_share(*pair, level) for pair in zip(found, by_image, strict=True))
+    return FewShot(train.name, tuple(shots), accuracy, found, by_image, len(truth))
 
 
 def check_apart(train: Features, test: Features) -> None:
@@ -289,14 +288,8 @@ def _first_of_each(
     return np.concatenate([order[labels[order] == name][:count] for name in np.unique(labels)])
 
 
-def over_draws(values: Float[np.ndarray, " draw"], level: float = 0.95) -> Interval:
-    """Mean with Student's interval."""
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    half = float(distributions.t.ppf(0.5 + level / 2, len(values) - 1) * error)
-    mean = float(values.mean())
-    return Interval(mean, mean - half, mean + half, len(values), "student", level)
-
-
-def _share_over_draws(draws: Float[np.ndarray, " draw"], level: float) -> Interval:
-    found = over_draws(draws, level)
+def _share(
+    draws: Float[np.ndarray, " draw"], by_image: Float[np.ndarray, " image"], level: float
+) -> Interval:
+    found, _ = mean_over_draws(draws, by_image, level)
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))

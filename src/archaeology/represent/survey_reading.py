@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from archaeology.core.intervals import Interval, bootstrap_ratio, mcnemar, paired_bootstrap
+from archaeology.core.intervals import bootstrap_ratio, mcnemar, mean_over_draws
 from archaeology.core.many import paired_share
 from archaeology.represent.features import Features
 from archaeology.represent.neighbours import KS, nearest_vote
-from archaeology.represent.probe import few_shot, linear_probe, over_draws
+from archaeology.represent.probe import few_shot, linear_probe
 from archaeology.represent.survey_asked import Asked, ends
 
 READOUTS = ("class_token", "mean_patches", "registers")
@@ -48,7 +48,7 @@ def reading(asked: Asked) -> dict[str, Any]:
                     row |= _of_last(own, right[-1], chance, asked.seed)
     return {
         "ks": ks,
-        "main_k": _main_k(ks),
+        "main_k": _main_k(asked, ks),
         "chance": chance,
         "num_known": len(asked.known),
         "num_asked": len(asked.asked),
@@ -68,8 +68,11 @@ def chance_level(labels: Int[np.ndarray, " image"]) -> float:
 Hits = Mapping[str, Bool[np.ndarray, " _"]]
 
 
-def _main_k(ks: Sequence[int]) -> int:
-    return max(k for k in ks if k <= MAIN_K)
+def _main_k(asked: Asked, ks: Sequence[int]) -> int:
+    """At most as many neighbours as a typical class has known images: more would outvote it, however near it is."""
+    assert asked.labels is not None
+    _, counts = np.unique(asked.labels[asked.known], return_counts=True)
+    return max(k for k in ks if k <= min(MAIN_K, max(ks[0], float(np.median(counts)))))
 
 
 def _penalties(asked: Asked) -> tuple[tuple[float, ...], int]:
@@ -91,7 +94,7 @@ def _read(
         row |= ends(f"knn_{vote.k}", vote.accuracy)
     row |= ends("probe", probe.accuracy)
     row |= {"strength": probe.strength, "has_converged": probe.has_converged}
-    main = next(vote for vote in votes if vote.k == _main_k(ks))
+    main = next(vote for vote in votes if vote.k == _main_k(asked, ks))
     return row, {"knn": main.predicted == parts[3], "probe": probe.predicted == parts[3]}
 
 
@@ -161,10 +164,12 @@ def few_shots(asked: Asked) -> dict[str, Any]:
     if len(asked.specimens) > 1:
         first, second = (one.name for one in asked.specimens[:2])
         for at, shot in enumerate(shots):
-            draws = over_draws(found[first].draws[at] - found[second].draws[at])
-            images = paired_bootstrap(found[first].by_image[at], found[second].by_image[at], seed=asked.seed)
-            row = {"shots": shot, "specimen": first, "other": second}
-            rows.append(row | ends("difference", both_ways(draws, images)))
+            gap, p_value = mean_over_draws(
+                found[first].draws[at] - found[second].draws[at],
+                found[first].by_image[at] - found[second].by_image[at],
+            )
+            row = {"shots": shot, "specimen": first, "other": second, "p": p_value}
+            rows.append(row | ends("difference", gap))
     chance = 1 / len(counts)
     return {
         "draws": DRAWS,
@@ -174,12 +179,3 @@ def few_shots(asked: Asked) -> dict[str, Any]:
         "curves": curves,
         "compared": rows,
     }
-
-
-def both_ways(one: Interval, other: Interval) -> Interval:
-    """An interval for what two kinds of chance move, drawn independently: half-widths add up as squares do."""
-    low = float(np.hypot(one.value - one.low, other.value - other.low))
-    high = float(np.hypot(one.high - one.value, other.high - other.value))
-    return Interval(
-        one.value, one.value - low, one.value + high, other.n, f"{one.method} and {other.method}", one.level
-    )

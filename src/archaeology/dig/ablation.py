@@ -59,7 +59,7 @@ def subject_of(images: Images, match: ClassMatch, said: Predictions, count: int,
     rows = images.spread(count, seed)
     chosen = images.only(rows)
     labels = said.prediction[rows]
-    if match.logit is not None and (chosen.decoded.labels >= 0).all():
+    if match.logit is not None and (images.decoded.labels >= 0).all():
         labels = match.logit[chosen.decoded.labels]
     return Subject(chosen, np.ascontiguousarray(labels))
 

@@ -42,6 +42,15 @@ def test_limits_say_n_seeds_choices_and_what_to_doubt(small_run):
     )
 
 
+def test_the_winner_of_a_leaderboard_is_doubted_only_where_one_was_taken(small_run):
+    doubt = "so its winner may look better here"
+    run = RunDirectory(small_run)
+    assert doubt in dict(limits(run).lines)["Chosen methods"]
+    run.specimens.attrs["maps"]["vit"]["chosen_by"] = "default"
+    said = dict(limits(run).lines)["Chosen methods"]
+    assert doubt not in said and said.endswith("is the default. Another method may draw another map.")
+
+
 def test_methods_below_chance_are_named_and_a_board_without_winner_says_why(small_run):
     run = RunDirectory(small_run)
     board = run.results["leaderboard"]["vit"]

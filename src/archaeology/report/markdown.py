@@ -156,7 +156,7 @@ def _figures(views: Sequence[FigureView]) -> list[str]:
 def _choices(report: Report) -> list[str]:
     shown = ((name, part) for name, part in (("ViT", report.pairs.vit), ("CNN", report.pairs.cnn)))
     return [
-        f"- Map of the {name}: {plain(part.title)}{plain(f' ({part.choice})' if part.choice else '')}"
+        f"- Map of the {name}: {plain(part.title)}{f' ({plain(part.choice)})' if part.choice else ''}"
         for name, part in shown
     ]
 

@@ -155,3 +155,8 @@ def test_the_file_of_references_is_what_the_script_writes_from_the_bibliography(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.TARGET.read_text(encoding="utf-8") == module.text(), "run python docs/report_references.py"
+
+
+def test_heads_that_were_not_ablated_are_named_with_the_reason(small_run):
+    said = limits(with_results(small_run, not_ablated="there was only 1 image")).missing
+    assert "Which heads and layers the answer needs: there was only 1 image." in said

@@ -186,6 +186,8 @@ def missing(run: RunDirectory) -> Iterator[str]:
     results = run.results
     for role, reason in (results.get("not_judged") or {}).items():
         yield f"Which map of the {NAMES[role]} to believe: {reason}."
+    if reason := results.get("not_ablated"):
+        yield f"Which heads and layers the answer needs: {reason}."
     if reason := results.get("not_attacked"):
         yield f"What breaks the models: {reason}."
     for part, reason in ((run.robustness or {}).get("missing") or {}).items():

@@ -117,7 +117,7 @@ def effects_headline(data: HeadEffects, verb: str, unit: str) -> str:
     return (
         f"Removing head {head + 1} of layer {layer + 1} {verb} most: {value}{unit} (95 % interval {low} to "
         f"{high}). Of {plural(data.num_heads, 'head')}, {count(data.num_helping)} {verb_of_many} an "
-        f"interval above zero and {count(data.num_harming)} below; {by_chance}."
+        f"interval above zero and {count(data.num_harming)} below; {by_chance} ({plural(data.n, 'image')})."
     )
 
 

@@ -99,12 +99,14 @@ def _matters(row: dict[str, Any]) -> bool:
 
 
 def headline(data: HeadRanking) -> str:
-    """The head needed most, and how many are needed at all after correction."""
+    """The head needed most, if any is shown to be needed, and how many are after correction."""
     name = f"head {data.head[0] + 1} of layer {data.layer[0] + 1}"
     value = float(data.loss[0, 0])
     span = f"(95 % interval {fixed(float(data.loss[1, 0]), 3)} to {fixed(float(data.loss[2, 0]), 3)})"
-    if value > 0:
+    if value > 0 and data.num_needed and data.matters[0]:
         first = f"The model needs {name} most: without it the loss rises by {fixed(value, 3)} nats {span}."
+    elif value > 0:
+        first = f"The largest rise of the loss is that without {name}: {fixed(value, 3)} nats {span}."
     else:
         first = (
             f"No head shown is needed: even without {name} the loss changes by {fixed(value, 3)} nats {span}."

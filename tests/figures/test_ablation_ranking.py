@@ -124,13 +124,19 @@ def test_an_older_run_without_a_test_claims_nothing():
     assert filled(data) == {"vit": [], "paper": [0, 1, 2, 3]}
 
 
-@pytest.mark.parametrize("loss", [0.0, -0.2, 0.3])
-def test_one_head_is_enough(loss):
-    data = ablation_ranking.compute(FakeRun([head(0, 0, loss)]))
+@pytest.mark.parametrize(
+    ("loss", "p", "first"),
+    [
+        (0.0, 0.5, "No head shown is needed"),
+        (-0.2, 0.01, "No head shown is needed"),
+        (0.3, 0.01, "The model needs head 1 of layer 1 most"),
+        (0.3, 0.5, "The largest rise of the loss is that without head 1 of layer 1: 0.300 nats"),
+    ],
+)
+def test_one_head_is_enough_and_is_needed_only_where_that_is_shown(loss, p, first):
+    data = ablation_ranking.compute(FakeRun([head(0, 0, loss, p=p)]))
     ablation_ranking.draw(data)
-    assert ablation_ranking.headline(data).startswith(
-        "The model needs" if loss > 0 else "No head shown is needed"
-    )
+    assert ablation_ranking.headline(data).startswith(first)
 
 
 def test_an_effect_without_interval_is_drawn_as_a_dot():

@@ -20,7 +20,7 @@ class FakeRun(RunDirectory):
     """A run with given results and tables."""
 
     def __init__(self, results=None, **tables):
-        self.__dict__.update(results=results or {})
+        self.__dict__.update(results=results or {}, has_truth=True)
         self.__dict__.update({name: pa.Table.from_pylist(rows) for name, rows in tables.items()})
 
 

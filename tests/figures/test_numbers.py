@@ -7,17 +7,20 @@ import pyarrow as pa
 import pytest
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.dig.findings import headline as dig_headline
+from archaeology.dig.verdict import labelled_verdict
 from archaeology.figures import accuracy, failure_types
 from archaeology.figures._effects import effects_table, head_effects
 from archaeology.figures._matrix import cell_text, head_matrix, matrix_table, trend
 from archaeology.figures.ablation_against_entropy import ablation_against_entropy, rank_correlation
+from archaeology.report.verdict import verdict
 
 
 class FakeRun(RunDirectory):
     """A run with given results and heads."""
 
     def __init__(self, results=None, heads=()):
-        self.__dict__.update(results=results or {}, heads=pa.Table.from_pylist(list(heads)))
+        self.__dict__.update(results=results or {}, heads=pa.Table.from_pylist(list(heads)), has_truth=True)
 
 
 def interval(value, low, high):
@@ -70,7 +73,7 @@ def test_a_statistic_no_head_has_gives_no_matrix():
         ([2.0, 2.0, 1.0, 1.0, 1.0], "It shrinks with depth"),
         (
             [2.0, 2.0, 2.1, 2.1, 2.1],
-            "It hardly differs between the first layer (2.00 nats) and the last (2.10 nats)",
+            "It hardly differs between the first layer (2.00 nats) and the last (2.10 nats; ",
         ),
     ],
 )
@@ -80,7 +83,7 @@ def test_a_trend_is_read_from_the_first_and_last_layer(values, says):
 
 def test_a_single_layer_has_no_trend():
     one = head_matrix(FakeRun(heads=heads_of([1.0, 3.0, 1.0, 1.0, 1.0])[:2]), "entropy")
-    assert trend(one, "It", " nats") == "It is 2.00 nats on average over the heads."
+    assert trend(one, "It", " nats") == "It is 2.00 nats on average over the heads (11 images)."
 
 
 def test_effects_are_counted_by_their_intervals():
@@ -124,13 +127,45 @@ def test_the_lead_is_turned_to_the_leader(vit, cnn, difference, leader, lead):
             "vit": interval(vit, 0, 1),
             "cnn": interval(cnn, 0, 1),
             "difference": interval(*difference),
-        }
+        },
+        "mcnemar": {"p_value": 0.01},
     }
     data = accuracy.compute(FakeRun(results))
     assert data.leader == leader
     assert (data.lead.value, data.lead.low, data.lead.high) == pytest.approx(lead)
     assert data.is_clear == (lead[1] > 0)
     assert ("No difference can be told" in accuracy.headline(data)) == (lead[1] <= 0)
+
+
+def test_heads_of_equal_effect_have_no_correlation_and_raise_no_warning(recwarn):
+    rows = [
+        {"layer": 0, "head": head, "entropy": float(head), "ablation_loss": 0.0, "ablation_n": 1}
+        for head in range(9)
+    ]
+    data = ablation_against_entropy.compute(FakeRun(heads=rows))
+    said = ablation_against_entropy.headline(data)
+    assert said.endswith("cannot be measured: all effects are equal (9 heads, 1 image).") and not recwarn
+
+
+def test_a_correlation_that_may_be_zero_shows_no_relation():
+    losses = [0.1, 0.3, 0.2, 0.2, 0.3, 0.1, 0.25, 0.15]
+    rows = [
+        {"layer": 0, "head": head, "entropy": float(head), "ablation_loss": loss, "ablation_n": 7}
+        for head, loss in enumerate(losses)
+    ]
+    said = ablation_against_entropy.headline(ablation_against_entropy.compute(FakeRun(heads=rows)))
+    assert said.startswith("No relation is shown between") and "8 heads, 7 images" in said
+
+
+def test_an_interval_without_zero_is_no_lead_where_the_exact_test_does_not_agree():
+    vit, cnn = np.ones(24, dtype=bool), np.arange(24) >= 5
+    results = labelled_verdict(vit, cnn, ["none"] * 24, seed=0)
+    assert results["accuracy"]["difference"]["low"] > 0 and results["mcnemar"]["p_value"] == 0.0625
+    data = accuracy.compute(FakeRun(results))
+    assert not data.is_clear
+    assert "excludes zero, but McNemar's exact test, p = 0.062, does not" in accuracy.headline(data)
+    assert "cannot be told from chance" in verdict(FakeRun(results | {"failures": None})).sentence
+    assert "neither is shown to be right more often" in dig_headline(results)
 
 
 def test_a_difference_of_the_wrong_sign_is_refused():

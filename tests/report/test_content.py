@@ -8,7 +8,7 @@ from archaeology.figures.terms import JUDGES, METHODS
 from archaeology.report import write_report
 from archaeology.report.content import report_of
 from archaeology.report.layers import atlases, layers
-from archaeology.report.markdown import plain
+from archaeology.report.markdown import markdown, plain
 from archaeology.report.methods import lowered
 from archaeology.report.pairs import coarser, pairs
 from archaeology.report.pictures import Scale
@@ -224,6 +224,12 @@ def test_severity_is_the_confidence_of_wrong_answers(small_run):
         wrong = [facts[row][f"{m}_confidence"] for m in ("vit", "cnn") if not facts[row][f"{m}_correct"]]
         assert shown.severity == pytest.approx(sum(wrong))
         assert shown.id == facts[row]["id"]
+
+
+def test_markdown_sets_the_choice_of_a_map_apart_from_its_name(small_report):
+    text = markdown(small_report)
+    assert "- Map of the ViT: Relevance (chosen by the leaderboard" in text
+    assert "- Map of the CNN: Grad-CAM (the default" in text
 
 
 def test_markdown_holds_the_same_verdict_findings_and_tables(small_folder, small_report):

@@ -42,6 +42,15 @@ def test_limits_say_n_seeds_choices_and_what_to_doubt(small_run):
     )
 
 
+def test_the_winner_of_a_leaderboard_is_doubted_only_where_one_was_taken(small_run):
+    doubt = "so its winner may look better here"
+    run = RunDirectory(small_run)
+    assert doubt in dict(limits(run).lines)["Chosen methods"]
+    run.specimens.attrs["maps"]["vit"]["chosen_by"] = "default"
+    said = dict(limits(run).lines)["Chosen methods"]
+    assert doubt not in said and said.endswith("is the default. Another method may draw another map.")
+
+
 def test_methods_below_chance_are_named_and_a_board_without_winner_says_why(small_run):
     run = RunDirectory(small_run)
     board = run.results["leaderboard"]["vit"]
@@ -146,3 +155,8 @@ def test_the_file_of_references_is_what_the_script_writes_from_the_bibliography(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.TARGET.read_text(encoding="utf-8") == module.text(), "run python docs/report_references.py"
+
+
+def test_heads_that_were_not_ablated_are_named_with_the_reason(small_run):
+    said = limits(with_results(small_run, not_ablated="there was only 1 image")).missing
+    assert "Which heads and layers the answer needs: there was only 1 image." in said

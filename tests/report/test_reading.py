@@ -107,6 +107,21 @@ def test_overlap_is_called_something_beyond_its_thresholds(above, end):
     assert together(Meeting(0.6, above)).replace("\N{NARROW NO-BREAK SPACE}", " ").endswith(end)
 
 
+@pytest.mark.parametrize(
+    ("above", "against"),
+    [
+        (1.0, "more than all maps of different images do"),
+        (0.998, "more than over 99 % of maps of different images do"),
+        (0.5, "more than 50 % of maps of different images do"),
+        (0.002, "more than fewer than 1 % of maps of different images do"),
+        (0.0, "and no maps of different images overlap less"),
+    ],
+)
+def test_all_and_none_are_said_only_where_they_are(above, against):
+    said = together(Meeting(0.6, above)).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert said.startswith(f"They overlap by 60 %, {against}")
+
+
 def test_one_is_called_surer_from_the_threshold_on():
     assert sureness(image(0.9, 0.7)) == "The ViT is surer by 20 points."
     assert sureness(image(0.5, 0.8)) == "The CNN is surer by 30 points."

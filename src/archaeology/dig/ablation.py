@@ -16,6 +16,7 @@ from archaeology.ablate.means import mean_head_outputs
 from archaeology.ablate.pruning import PruningCurve, PruningOrder, pruning_curve
 from archaeology.ablate.result import HeadAblation, joined
 from archaeology.core.errors import MlpNotFoundError
+from archaeology.core.names import plural
 from archaeology.core.storage import sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
@@ -28,6 +29,9 @@ from archaeology.stats.specialization_sums import SpecializationSums
 # What ablation may cost where nobody says how many images to take, in multiply-adds: minutes on two CPU cores.
 BUDGET = {"cpu": 3e13, "cuda": 3e15}
 FEWEST = 16
+FEWEST_FOR_MEAN = (
+    2  # the mean over one image is that image's own output: its effect is zero whatever the head does
+)
 # Lazy pruning tries a few sets of heads for each head that goes, and measures five orders of removal.
 TRIED_PER_HEAD = 12
 MOST_PRUNED_ON = 200
@@ -59,7 +63,7 @@ def subject_of(images: Images, match: ClassMatch, said: Predictions, count: int,
     rows = images.spread(count, seed)
     chosen = images.only(rows)
     labels = said.prediction[rows]
-    if match.logit is not None and (chosen.decoded.labels >= 0).all():
+    if match.logit is not None and (images.decoded.labels >= 0).all():
         labels = match.logit[chosen.decoded.labels]
     return Subject(chosen, np.ascontiguousarray(labels))
 
@@ -90,11 +94,13 @@ class Ablations:
         heads: Rows of `HeadAblation.table`.
         layers: Rows of `layers.parquet`.
         curve: Of pruning; None where that was not done.
+        reason: Why heads and layers were not ablated; empty where they were.
     """
 
     heads: list[dict[str, Any]]
     layers: list[dict[str, Any]]
     curve: PruningCurve | None
+    reason: str = ""
 
     def pruned(self, seed: int) -> dict[str, Any] | None:
         """The pruning part of `results.json`."""
@@ -121,14 +127,24 @@ def ablations(
     """Heads one by one, layers and MLPs one by one, and heads one after another."""
     num_heads, seed = len(sums.figures.modules), config.seed
     count = ablation_count(config, vit, num_heads=num_heads, available=len(images))
-    subject = subject_of(images, match, said, count, seed=seed)
-    heads = ablate(vit, fingerprint, subject, parts, seed=seed)
-    layers = ablate_parts(vit, fingerprint, subject, parts, seed=seed)
+    heads, layers, reason = [], [], _why_not(count)
+    if not reason:
+        subject = subject_of(images, match, said, count, seed=seed)
+        heads = ablate(vit, fingerprint, subject, parts, seed=seed)
+        layers = ablate_parts(vit, fingerprint, subject, parts, seed=seed)
     count = pruning_count(config, vit, num_heads=num_heads, available=len(images))
     if count < 2:
-        return Ablations(heads, layers, None)
+        return Ablations(heads, layers, None, reason)
     to_prune = subject_of(images, match, said, count, seed=seed)
-    return Ablations(heads, layers, prune(vit, fingerprint, to_prune, parts, seed=seed))
+    return Ablations(heads, layers, prune(vit, fingerprint, to_prune, parts, seed=seed), reason)
+
+
+def _why_not(count: int) -> str:
+    """Why heads cannot be ablated on so few images; "" where they can."""
+    if count >= FEWEST_FOR_MEAN:
+        return ""
+    had = plural(count, "image")
+    return f"there was only {had} to take means over, and the mean of a head needs at least {FEWEST_FOR_MEAN}"
 
 
 def ablate(

@@ -67,6 +67,11 @@ class RunDirectory:
         return read_table(self._part("images.parquet"))
 
     @cached_property
+    def has_truth(self) -> bool:
+        """Whether the ViT's answers can be right or wrong; if not, ablation compares them with those it gave whole."""
+        return any(right is not None for right in self.images.column("vit_correct").to_pylist())
+
+    @cached_property
     def heads(self) -> "pa.Table":
         """`heads.parquet`: one row per attention head with its statistics and ablation effects."""
         return read_table(self._part("heads.parquet"))

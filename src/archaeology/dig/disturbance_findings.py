@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from archaeology.core.names import short_name
+from archaeology.core.names import plural, short_name
 from archaeology.dig.finding import (
     Finding,
     distance_from,
@@ -35,7 +35,8 @@ def frequency_findings(found: Mapping[str, Any]) -> list[Finding]:
             said.append(unanswered("fourier_sensitivity", p_value))
             continue
         text = (
-            f"Noise there makes it wrong on {percent(worst['value'])} of {int(row['n']):,} images (95 % interval "
+            f"Noise there makes it wrong on {percent(worst['value'])} of {plural(int(row['n']), 'image')} (95 % "
+            f"interval "
             f"{percent(worst['low'])} to {percent(worst['high'])}), elsewhere on at most {percent(second['value'])} "
             f"({percent(second['low'])} to {percent(second['high'])})."
         )
@@ -92,7 +93,7 @@ def corruption_findings(found: Mapping[str, Any]) -> list[Finding]:
             gap = gap if side(gap) > 0 else turned(gap)
             text = (
                 f"Over {len(found['corruptions'])} corruptions at all severities {short_name(better)} errs "
-                f"{points(gap['value'])} less on the same {int(found['n']):,} images (95 % interval "
+                f"{points(gap['value'])} less on the same {plural(int(found['n']), 'image')} (95 % interval "
                 f"{points(gap['low'])} to {points(gap['high'])})."
             )
             title = f"{short_name(better)} withstands corruptions better than {short_name(worse)}"
@@ -114,7 +115,7 @@ def _worst_corruption(found: Mapping[str, Any], name: str, mean: Mapping[str, fl
         return [unanswered("corruptions", p_value)]
     kind = str(worst["kind"]).replace("_", " ")
     text = (
-        f"It is wrong on {percent(worst['value'])} of {int(found['n']):,} images (95 % interval "
+        f"It is wrong on {percent(worst['value'])} of {plural(int(found['n']), 'image')} (95 % interval "
         f"{percent(worst['low'])} to {percent(worst['high'])}, mean over severities), on {percent(mean['value'])} "
         f"({percent(mean['low'])} to {percent(mean['high'])}) over all corruptions."
     )
@@ -144,7 +145,7 @@ def patch_findings(found: Mapping[str, Any]) -> list[Finding]:
             continue
         text = (
             f"Without {percent(level)} of patches, at random, it loses {points(lost[better]['value'])}, "
-            f"{short_name(worse)} {points(lost[worse]['value'])}, on the same {int(row['n']):,} images: "
+            f"{short_name(worse)} {points(lost[worse]['value'])}, on the same {plural(int(row['n']), 'image')}: "
             f"{points(gap['value'])} less (95 % interval {points(gap['low'])} to {points(gap['high'])})."
         )
         title = f"{short_name(better)} does better with missing patches than {short_name(worse)}"
@@ -182,7 +183,7 @@ def shape_findings(found: Mapping[str, Any]) -> list[Finding]:
         elif row["cutoff"] is None:
             text = (
                 f"The share of decisions by shape differs by {points(gap['value'])} (95 % interval "
-                f"{points(gap['low'])} to {points(gap['high'])}, the same {int(row['n']):,} images)."
+                f"{points(gap['low'])} to {points(gap['high'])}, the same {plural(int(row['n']), 'image')})."
             )
             title = f"{short_name(more)} goes by shape more often than {short_name(less)}"
             measure = measured("more decisions by shape", gap, "points", row["n"])

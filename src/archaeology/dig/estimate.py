@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from archaeology.core.names import plural
 from archaeology.data.open import open_source
 from archaeology.data.source import ImageSource
 from archaeology.dig.ablation import TRIED_PER_HEAD, ablation_count, pruning_count
@@ -59,7 +60,7 @@ class Forecast:
         lines = [f"  {name:9} {seconds:8.1f} s" for name, seconds in self.seconds.items()]
         return "\n".join(
             [
-                f"{self.images:,} images, {self.ablation_images:,} of them for head ablation; estimated:",
+                f"{plural(self.images, 'image')}, {self.ablation_images:,} of them for head ablation; estimated:",
                 *lines,
                 f"  {'all':9} {self.total:8.1f} s",
                 f"  memory    {self.memory / 1e6:8.0f} MB besides Python and PyTorch (about 600 MB)",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archaeology.core.names import plural
 from archaeology.dig.causes_findings import causes_findings
 from archaeology.dig.dissection_findings import dissection_findings
 from archaeology.dig.finding import (
@@ -37,6 +38,7 @@ from archaeology.dig.head_findings import (
 from archaeology.dig.map_findings import layer_findings, leaderboard_findings, pruning_findings
 from archaeology.dig.representation_findings import representation_findings
 from archaeology.dig.robustness_findings import robustness_findings
+from archaeology.dig.verdict import is_told
 
 
 def findings(
@@ -115,14 +117,15 @@ def headline(results: Mapping[str, Any]) -> str:
         agreement = results["agreement"]
         return (
             f"Without matching labels nothing can be right or wrong; the two models agree on "
-            f"{percent(agreement['value'])} of {agreement['n']:,} images "
+            f"{percent(agreement['value'])} of {plural(agreement['n'], 'image')} "
             f"({percent(agreement['low'])} to {percent(agreement['high'])})."
         )
     vit, cnn, gap = (results["accuracy"][name] for name in ("vit", "cnn", "difference"))
-    side = "more" if gap["low"] > 0 else "less" if gap["high"] < 0 else ""
+    side = ("more" if gap["value"] > 0 else "less") if is_told(gap, results["mcnemar"]) else ""
     said = f"the ViT is right {side} often" if side else "neither is shown to be right more often"
     return (
-        f"The ViT is right on {percent(vit['value'])} of {vit['n']:,} images, the CNN on {percent(cnn['value'])}: "
+        f"The ViT is right on {percent(vit['value'])} of {plural(vit['n'], 'image')}, the CNN on "
+        f"{percent(cnn['value'])}: "
         f"{said} (difference {points(gap['value'])}, 95 % interval {points(gap['low'])} to {points(gap['high'])})."
     )
 
@@ -138,7 +141,7 @@ def accuracy_findings(results: Mapping[str, Any]) -> list[Finding]:
     better, worse = ("ViT", "CNN") if gap["value"] > 0 else ("CNN", "ViT")
     lead = gap if gap["value"] > 0 else turned(gap)
     text = (
-        f"It is right {points(lead['value'])} more often than the {worse} on the same {gap['n']:,} images "
+        f"It is right {points(lead['value'])} more often than the {worse} on the same {plural(gap['n'], 'image')} "
         f"(95 % interval {points(lead['low'])} to {points(lead['high'])}). "
         f"Only the ViT is right on {test['only_vit_right']:,}, only the CNN on {test['only_cnn_right']:,} "
         f"(McNemar p {p_text(p_value)})."
@@ -162,7 +165,8 @@ def failure_findings(results: Mapping[str, Any]) -> list[Finding]:
     if strength < 1 or logs["value"] < 0:
         return [unanswered("failures", p_value)]
     text = (
-        f"Both are wrong on {observed:,} images; were their failures independent it would be about {expected:.0f}. "
+        f"Both are wrong on {plural(observed, 'image')}; were their failures independent it would be about "
+        f"{expected:.0f}. "
         f"The odds of one failing are {odds:.1f} times as high where the other fails (95 % interval "
         f"{low:.1f} to {high:.1f}). They give the same wrong answer on {results['failures']['both-same']:,} of them."
     )

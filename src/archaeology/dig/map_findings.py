@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archaeology.core.names import plural
 from archaeology.dig.finding import (
     CAP,
     Finding,
@@ -47,7 +48,8 @@ def _winner(name: str, board: Mapping[str, Any]) -> Finding:
     )
     text = (
         f"{called} has mean rank {rank['value']:.1f} (95 % interval {rank['low']:.1f} to {rank['high']:.1f}) among "
-        f"{len(board['overall'])} methods over the judges that count, on {images:,} images; it beats chance with "
+        f"{len(board['overall'])} methods over the judges that count, on {plural(images, 'image')}; it beats "
+        f"chance with "
         f"{len(winner['beats_chance'])} of them and comes first in {percent(winner['best_share'])} of resamples."
         f"{warning}"
     )

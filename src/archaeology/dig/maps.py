@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from archaeology.capture.record import capture
+from archaeology.core.names import plural
 from archaeology.core.progress import progress
 from archaeology.core.storage import json_text, plain_json, sha256_of
 from archaeology.dig.config import DigConfig
@@ -176,7 +177,7 @@ def shown_method(specimen: Specimen, judged: Judged) -> Shown | None:
     """The winner of the leaderboard, else rollout where all tokens see each other, else Grad-CAM; None without."""
     board = judged.board
     if board is not None and board.winner is not None:
-        return Shown(board.winner, "leaderboard", f"won on {board.images} images: {board.rule}")
+        return Shown(board.winner, "leaderboard", f"won on {plural(board.images, 'image')}: {board.rule}")
     reason = judged.reason if board is None else f"no method won: {board.reason}"
     if sees_all_tokens(specimen):
         return Shown("rollout", "default", reason)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from archaeology.core.layer_names import layer_name, layer_numbers
-from archaeology.core.names import short_name
+from archaeology.core.names import plural, short_name
 from archaeology.dig.finding import (
     CAP,
     Finding,
@@ -117,7 +117,7 @@ def _compared(row: Row, num_known: int) -> Finding:
         title = f"The last layer of {names[0]} knows more of the class than that of {names[1]}, {HOW[row['what']]}"
         what = f"{readouts[0]} of {names[0]} and {readouts[1]} of {names[1]}"
     text = (
-        f"Asked about the same {n:,} images {HOW[row['what']]}, {what} differ by {points(gap['value'])} "
+        f"Asked about the same {plural(n, 'image')} {HOW[row['what']]}, {what} differ by {points(gap['value'])} "
         f"(95 % interval {points(gap['low'])} to {points(gap['high'])}); {num_known:,} other images were known."
     )
     measure = measured("more named right", gap, "points", n)
@@ -142,7 +142,8 @@ def _few_shot(found: Row) -> Iterator[Finding]:
         }
         text = (
             f"A probe on its last layer that saw {labels} of each of {found['num_classes']} classes names "
-            f"{percent(shares[one])} of {found['n']:,} images right, on {short_name(other)} {percent(shares[other])}: "
+            f"{percent(shares[one])} of {plural(found['n'], 'image')} right, on {short_name(other)} "
+            f"{percent(shares[other])}: "
             f"{points(gap['value'])} more (95 % interval over {found['draws']} draws of labels and over images "
             f"{points(gap['low'])} to {points(gap['high'])})."
         )
@@ -185,7 +186,8 @@ def _similarity(document: Row) -> Iterator[Finding]:
         for key, place in zip(("first", "second"), best, strict=True)
     ]
     text = (
-        f"Over the same {found['n']:,} images, {places[0]} of {names[0]} and {places[1]} of {names[1]} have a CKA of "
+        f"Over the same {plural(found['n'], 'image')}, {places[0]} of {names[0]} and {places[1]} of {names[1]} "
+        f"have a CKA of "
         f"{top['value']:.2f} (95 % interval {top['low']:.2f} to {top['high']:.2f}; 1: the same images are alike to "
         f"both), their last layers {end['value']:.2f} ({end['low']:.2f} to {end['high']:.2f})."
     )
@@ -212,7 +214,8 @@ def _objects(found: Row) -> Finding:
     text = (
         f"Boxes cut out of the patches of {short_name(found['specimen'])}, without labels, cover the true box to "
         f"{percent(overlap['value'])} (overlap over union), a box in the middle to {percent(middle['value'])}: "
-        f"{points(gain['value'])} more on the same {found['n']:,} images (95 % interval {points(gain['low'])} to "
+        f"{points(gain['value'])} more on the same {plural(found['n'], 'image')} (95 % interval "
+        f"{points(gain['low'])} to "
         f"{points(gain['high'])})."
     )
     return Finding(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from archaeology.core.names import plural
 from archaeology.core.storage import sha256_of
 from archaeology.dig.budget import affordable
 from archaeology.dig.config import DigConfig
@@ -116,7 +117,8 @@ def right_about(
 
 def _why_not(config: DigConfig, available: int) -> str:
     if available < FEWEST:
-        return f"there were only {available} images, and at least {FEWEST} are needed"
+        were = "was" if available == 1 else "were"
+        return f"there {were} only {plural(available, 'image')}, and at least {FEWEST} are needed"
     if config.represent_images is not None:
         return f"represent_images was {config.represent_images}, and at least {FEWEST} are needed"
     return (

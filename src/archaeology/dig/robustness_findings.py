@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archaeology.attacks.method import title_of
-from archaeology.core.names import short_name
+from archaeology.core.names import plural, short_name
 from archaeology.dig.disturbance_findings import (
     corruption_findings,
     frequency_findings,
@@ -69,7 +69,7 @@ def _flags(gradients: Mapping[str, Any], where: str = "") -> list[Finding]:
             reasons = "; ".join(str(flag).rstrip(".") for flag in report["flags"])
             text = (
                 f"So its robust accuracy may be an artefact. Signs, each tested and corrected (Holm, level "
-                f"{report['level']:g}), on {int(report['n']):,} images: {reasons}."
+                f"{report['level']:g}), on {plural(int(report['n']), 'image')}: {reasons}."
             )
             found.append(
                 Finding(
@@ -98,7 +98,8 @@ def _curves(panels: Sequence[Row]) -> list[Finding]:
                 continue
             text = (
                 f"Averaged over changes up to {upto} it is right on at most {percent(areas[better]['value'])} of "
-                f"{int(row['n']):,} images, {short_name(worse)} on {percent(areas[worse]['value'])}: a difference of "
+                f"{plural(int(row['n']), 'image')}, {short_name(worse)} on {percent(areas[worse]['value'])}: a "
+                f"difference of "
                 f"{points(gap['value'])} (95 % interval {points(gap['low'])} to {points(gap['high'])})."
             )
             title = f"{short_name(better)} withstands {attack} longer than {short_name(worse)}"
@@ -163,7 +164,7 @@ def _attention(models: Mapping[str, Any]) -> list[Finding]:
         ratio = interval(rows[layer], "ratio")
         p_value = p_of(ratio, TWICE, tried=len(rows))
         text = (
-            f"There the attack first (sign-flip test over {int(found['n']):,} images, corrected over layers) "
+            f"There the attack first (sign-flip test over {plural(int(found['n']), 'image')}, corrected over layers) "
             f"moves attention more than {TWICE:g} times as far as noise of the same size: {ratio['value']:.1f} times "
             f"(95 % interval {ratio['low']:.1f} to {ratio['high']:.1f})."
         )
@@ -188,7 +189,8 @@ def _carriers(models: Mapping[str, Any]) -> list[Finding]:
         rescued, back = interval(best, "rescued"), interval(best, "recovered")
         text = (
             f"Given back what it said before the attack, it alone rescues {percent(rescued['value'])} of "
-            f"{int(best['n']):,} images (95 % interval {percent(rescued['low'])} to {percent(rescued['high'])}) and "
+            f"{plural(int(best['n']), 'image')} (95 % interval {percent(rescued['low'])} to "
+            f"{percent(rescued['high'])}) and "
             f"brings back {percent(back['value'])} of the lost margin ({percent(back['low'])} to "
             f"{percent(back['high'])}); {len(rows)} of {len(found['heads'])} heads help (sign-flip "
             "test, corrected over heads)."

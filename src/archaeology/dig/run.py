@@ -255,6 +255,7 @@ def excavate(
             "leaderboard": {role: one.describe() for role, one in judged.items()},
             "not_judged": {role: one.reason for role, one in judged.items() if one.board is None},
             "pruning": ablated.pruned(config.seed),
+            "not_ablated": ablated.reason,
             "not_attacked": broken.reason,
             "not_represented": layered.reason,
             "not_dissected": apart.reason,
@@ -274,7 +275,8 @@ def excavate(
         results = marked({"headline": headline(results), **results})
         write_table(site.folder / "images.parquet", rows)
         write_table(site.folder / "heads.parquet", heads)
-        write_table(site.folder / "layers.parquet", ablated.layers)
+        if ablated.layers:
+            write_table(site.folder / "layers.parquet", ablated.layers)
         if curve:
             write_table(site.folder / "pruning.parquet", curve)
         if standings := [row for role, one in judged.items() for row in one.rows(role)]:

@@ -1,6 +1,6 @@
 """Which model is better, by how much, how sure is that, and do they fail on the same images?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ from scipy.stats import contingency
 
 from archaeology.core.intervals import mcnemar, paired_bootstrap, wilson
 
+LEVEL = 0.05  # of the exact test, beside a 95 % interval
 FAILURES = ("none", "vit-only", "cnn-only", "both-same", "both-different")
 
 
@@ -90,6 +91,18 @@ def unlabelled_verdict(same_prediction: Bool[np.ndarray, " image"]) -> dict[str,
         "failures": None,
         "agreement": asdict(wilson(int(same_prediction.sum()), len(same_prediction))),
     }
+
+
+def is_told(difference: Mapping[str, Any], test: Mapping[str, Any]) -> bool:
+    """Whether one model is shown to be right more often.
+
+    The interval of the difference must exclude zero, and the exact test, which few images need, must agree with it.
+
+    Args:
+        difference: `accuracy.difference` of `results.json`.
+        test: `mcnemar` of `results.json`.
+    """
+    return (difference["low"] > 0 or difference["high"] < 0) and test["p_value"] < LEVEL
 
 
 def choose_pairs(

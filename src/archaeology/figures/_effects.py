@@ -45,6 +45,7 @@ class HeadEffects:
         stands: Where the p-value, corrected for all heads tried, is below the level; None where there was no such test.
         n: Images behind each effect.
         decimals: How many digits after the point are written.
+        has_truth: Whether labels say what is right; if not, the model's own answers stand in for them.
     """
 
     value: Float[np.ndarray, "layer head"]
@@ -61,6 +62,7 @@ class HeadEffects:
     stands: Bool[np.ndarray, "layer head"] | None
     n: int
     decimals: int
+    has_truth: bool
 
 
 def head_effects(
@@ -96,6 +98,7 @@ def head_effects(
         stands=p_corrected < MISS_RATE if np.isfinite(p_corrected).any() else None,
         n=max(run.heads.column("ablation_n").to_pylist(), default=0),
         decimals=decimals,
+        has_truth=run.has_truth,
     )
 
 
@@ -114,7 +117,7 @@ def effects_headline(data: HeadEffects, verb: str, unit: str) -> str:
     return (
         f"Removing head {head + 1} of layer {layer + 1} {verb} most: {value}{unit} (95 % interval {low} to "
         f"{high}). Of {plural(data.num_heads, 'head')}, {count(data.num_helping)} {verb_of_many} an "
-        f"interval above zero and {count(data.num_harming)} below; {by_chance}."
+        f"interval above zero and {count(data.num_harming)} below; {by_chance} ({plural(data.n, 'image')})."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import (
     COLOURS,
@@ -88,14 +89,15 @@ def means_of_rows(value: Float[np.ndarray, "layer head"]) -> Float[np.ndarray, "
 def trend(data: HeadMatrix, what: str, unit: str) -> str:
     """How the layer mean moves from the first layer to the last, in one sentence that starts with `what`."""
     depth, first, last = len(data.layer_mean), *(number(data.layer_mean[end]) for end in (0, -1))
+    of = plural(data.n, "image")
     if depth == 1:
-        return f"{what} is {first}{unit} on average over the heads."
+        return f"{what} is {first}{unit} on average over the heads ({of})."
     if abs(data.change) < LEAST_CHANGE:
-        return f"{what} hardly differs between the first layer ({first}{unit}) and the last ({last}{unit})."
+        return f"{what} hardly differs between the first layer ({first}{unit}) and the last ({last}{unit}; {of})."
     verb = "grows" if data.change > 0 else "shrinks"
     return (
         f"{what} {verb} with depth: {first}{unit} in layer 1, {last}{unit} in layer {depth}, "
-        "on average over heads."
+        f"on average over heads ({of})."
     )
 
 

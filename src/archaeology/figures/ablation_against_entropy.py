@@ -41,10 +41,11 @@ class EffectAgainstEntropy:
         head: Within its layer, counted from 1.
         entropy: In nats.
         loss: Rise in loss without the head, in nats.
-        correlation: Spearman's rank correlation over heads.
+        correlation: Spearman's rank correlation over heads; NaN where all effects or all entropies are equal.
         low: Lower end of its 95 % interval (heads resampled).
         high: Upper end.
         depth: Number of layers.
+        n: Images behind each effect.
     """
 
     layer: Int[np.ndarray, " point"]
@@ -55,6 +56,7 @@ class EffectAgainstEntropy:
     low: float
     high: float
     depth: int
+    n: int
 
 
 def compute(run: RunDirectory) -> EffectAgainstEntropy | None:
@@ -64,18 +66,26 @@ def compute(run: RunDirectory) -> EffectAgainstEntropy | None:
     if len(layer) < FEWEST_HEADS:
         return None
     entropy, loss = entropy[layer, head], loss[layer, head]
-    chosen = numpy_generator(0, "heads", len(layer)).integers(len(layer), size=(RESAMPLES, len(layer)))
-    low, high = np.nanquantile(rank_correlation(entropy[chosen], loss[chosen]), [0.025, 0.975])
+    correlation = float(rank_correlation(entropy[None], loss[None])[0])
+    low, high = _interval(entropy, loss) if np.isfinite(correlation) else (np.nan, np.nan)
     return EffectAgainstEntropy(
         layer=layer + 1,
         head=head + 1,
         entropy=entropy,
         loss=loss,
-        correlation=float(rank_correlation(entropy[None], loss[None])[0]),
+        correlation=correlation,
         low=float(low),
         high=float(high),
         depth=int(layer.max()) + 1,
+        n=max(run.heads.column("ablation_n").to_pylist(), default=0),
     )
+
+
+def _interval(entropy: Float[np.ndarray, " point"], loss: Float[np.ndarray, " point"]) -> tuple[float, float]:
+    """Of the correlation, with heads resampled; draws without variation have none and are left out."""
+    chosen = numpy_generator(0, "heads", len(loss)).integers(len(loss), size=(RESAMPLES, len(loss)))
+    low, high = np.nanquantile(rank_correlation(entropy[chosen], loss[chosen]), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def rank_correlation(
@@ -90,13 +100,17 @@ def rank_correlation(
 
 def headline(data: EffectAgainstEntropy) -> str:
     """Whether wide-looking heads matter more, less, or whether it cannot be told."""
+    behind = f"{plural(len(data.loss), 'head')}, {plural(data.n, 'image')}"
+    if not np.isfinite(data.correlation):
+        equal = "effects" if np.ptp(data.loss) == 0 else "entropies"
+        return f"Whether focused heads matter more cannot be measured: all {equal} are equal ({behind})."
     value, low, high = (fixed(end, 2) for end in (data.correlation, data.low, data.high))
-    span = f"rank correlation {value}, 95 % interval {low} to {high}, {plural(len(data.loss), 'head')}"
+    span = f"rank correlation {value}, 95 % interval {low} to {high}, {behind}"
     if data.low > 0:
         return f"Heads that look widely matter more than focused ones ({span})."
     if data.high < 0:
         return f"Focused heads matter more than those that look widely ({span})."
-    return f"How widely a head looks does not tell how much it matters ({span})."
+    return f"No relation is shown between how widely a head looks and how much it matters ({span})."
 
 
 def draw(data: EffectAgainstEntropy) -> "Figure":

@@ -10,14 +10,14 @@ from archaeology.figures._effects import (
     effects_table,
     head_effects,
 )
-from archaeology.figures.drawing import Drawing, figures
+from archaeology.figures.drawing import Drawing, Wording, figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def compute(run: RunDirectory) -> HeadEffects | None:
-    """Rise in cross-entropy in nats; None where there are no labels."""
+    """Rise in cross-entropy in nats; None where heads were not ablated."""
     return head_effects(run, "ablation_loss", decimals=3, test="p_corrected")
 
 
@@ -45,5 +45,14 @@ ablation_loss = figures.register("ablation_loss")(
         headline=headline,
         draw=draw,
         table=effects_table,
+        own_answers=Wording(
+            explanation="The loss also notices when the model stands by its answer but is less certain of it, so it "
+            "sees effects that a count of changed answers is too coarse to show.",
+            definition="Cross-entropy with the output of this one head replaced, less the cross-entropy of the whole "
+            "model, in nats, over the same images; there are no labels, so both are those of the answer that the whole "
+            "model gives. Positive: the head helps it. 95 % interval from a paired bootstrap; a dot (in the table, a "
+            "star) marks intervals that exclude zero; a dark dot (two stars) those heads whose sign-flip test, "
+            "corrected for all heads tried, has p below 0.05.",
+        ),
     )
 )

@@ -10,7 +10,7 @@ from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._effects import MISS_RATE
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
-from archaeology.figures.drawing import DataTable, Drawing, figures
+from archaeology.figures.drawing import DataTable, Drawing, Wording, figures
 from archaeology.figures.words import NOT_KNOWN, count, fixed, p_value
 
 if TYPE_CHECKING:
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 MOST_HEADS = 20
 LEFT, TOP, WIDTH, ROW = 1.12, 0.36, 3.6, 0.19
+MEASURED = (
+    "Cross-entropy with the output of this one head replaced by its mean, less the cross-entropy of the whole model, "
+    "in nats, over the same images"
+)
+CHOSEN = (
+    f"at most {MOST_HEADS} heads, those whose loss changes most in either direction, the most needed first. 95 % "
+    "intervals from a paired bootstrap, not corrected. A dot is filled where a sign-flip test of the loss, corrected "
+    "for all heads tried (Holm), has p below 0.05; hollow is not shown to matter, which may mean too few images. The "
+    "heads at the top were picked for being there, so their effects are likelier over- than underestimated."
+)
 
 
 @dataclass(frozen=True)
@@ -89,12 +99,14 @@ def _matters(row: dict[str, Any]) -> bool:
 
 
 def headline(data: HeadRanking) -> str:
-    """The head needed most, and how many are needed at all after correction."""
+    """The head needed most, if any is shown to be needed, and how many are after correction."""
     name = f"head {data.head[0] + 1} of layer {data.layer[0] + 1}"
     value = float(data.loss[0, 0])
     span = f"(95 % interval {fixed(float(data.loss[1, 0]), 3)} to {fixed(float(data.loss[2, 0]), 3)})"
-    if value > 0:
+    if value > 0 and data.num_needed and data.matters[0]:
         first = f"The model needs {name} most: without it the loss rises by {fixed(value, 3)} nats {span}."
+    elif value > 0:
+        first = f"The largest rise of the loss is that without {name}: {fixed(value, 3)} nats {span}."
     else:
         first = (
             f"No head shown is needed: even without {name} the loss changes by {fixed(value, 3)} nats {span}."
@@ -187,15 +199,15 @@ ablation_ranking = figures.register("ablation_ranking")(
         title="Which heads matter most?",
         explanation="Each head alone is silenced, so a head that others can stand in for looks less needed than it is; "
         "left of zero the model is surer of the right answer without it.",
-        definition="Cross-entropy with the output of this one head replaced by its mean, less the cross-entropy of the "
-        f"whole model, in nats, over the same images: at most {MOST_HEADS} heads, those whose loss changes most in "
-        "either direction, the most needed first. 95 % intervals from a paired bootstrap, not corrected. A dot is "
-        "filled where a sign-flip test of the loss, corrected for all heads tried (Holm), has p below 0.05; hollow "
-        "is not shown to matter, which may mean too few images. The heads at the top were picked for being there, so "
-        "their effects are likelier over- than underestimated.",
+        definition=f"{MEASURED}: {CHOSEN}",
         compute=compute,
         headline=headline,
         draw=draw,
         table=table,
+        own_answers=Wording(
+            explanation="Each head alone is silenced, so a head that others can stand in for looks less needed than it "
+            "is; left of zero the model is surer of its own answer without it.",
+            definition=f"{MEASURED}, both of the answer that the whole model gives, as there are no labels: {CHOSEN}",
+        ),
     )
 )

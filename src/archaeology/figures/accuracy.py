@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archaeology.dig.directory import RunDirectory
+from archaeology.dig.verdict import is_told
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import count, fixed
+from archaeology.figures.words import count, fixed, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,22 +29,28 @@ class Percentage:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Both accuracies and the lead of the better model, in percent and points."""
+    """Both accuracies and the lead of the better model, in percent and points.
+
+    Attributes:
+        vit: Accuracy of the ViT.
+        cnn: Accuracy of the CNN.
+        lead: Of the model that is right more often.
+        leader: Which that is.
+        p_value: Of McNemar's exact test.
+        is_clear: Whether interval and test both tell the lead from chance.
+    """
 
     vit: Percentage
     cnn: Percentage
     lead: Percentage
     leader: str
+    p_value: float
+    is_clear: bool
 
     @property
     def follower(self) -> str:
         """The model that is right less often."""
         return "cnn" if self.leader == "vit" else "vit"
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval of the lead excludes zero."""
-        return self.lead.low > 0
 
 
 def percentage(found: dict, sign: int = 1) -> Percentage:
@@ -69,7 +76,15 @@ def compute(run: RunDirectory) -> Accuracies | None:
         )
     leader = "vit" if vit >= cnn else "cnn"
     lead = percentage(found["difference"], 1 if leader == "vit" else -1)
-    return Accuracies(percentage(found["vit"]), percentage(found["cnn"]), lead, leader)
+    test = run.results["mcnemar"]
+    return Accuracies(
+        vit=percentage(found["vit"]),
+        cnn=percentage(found["cnn"]),
+        lead=lead,
+        leader=leader,
+        p_value=float(test["p_value"]),
+        is_clear=is_told(found["difference"], test),
+    )
 
 
 def headline(data: Accuracies) -> str:
@@ -81,7 +96,11 @@ def headline(data: Accuracies) -> str:
             f"{span}, excludes zero."
         )
     lead = fixed(data.lead.value, 1)
-    return f"No difference can be told: the 95 % interval of {lead} points, {span}, includes zero."
+    told = f"No difference can be told: the 95 % interval of {lead} points, {span}, "
+    if data.lead.low > 0:
+        exact = f"McNemar's exact test, p {p_value(data.p_value)}"
+        return f"{told}excludes zero, but {exact}, does not tell it from chance."
+    return f"{told}includes zero."
 
 
 def draw(data: Accuracies) -> "Figure":
@@ -143,7 +162,8 @@ accuracy = figures.register("accuracy")(
         explanation="The dot is what was measured, the line is where the truth plausibly lies; a difference "
         "whose line crosses zero may be chance.",
         definition="Share of images whose most probable class is the label. Intervals: Wilson's for each "
-        "share, a paired bootstrap over the same images for the difference.",
+        "share, a paired bootstrap over the same images for the difference, which is called a lead only where "
+        "McNemar's exact test has p below 0.05 as well.",
         compute=compute,
         headline=headline,
         draw=draw,

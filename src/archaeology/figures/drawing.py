@@ -22,6 +22,14 @@ class DataTable:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What stands below a figure: `explanation` and `definition` as in `Drawing`."""
+
+    explanation: str
+    definition: str
+
+
+@dataclass(frozen=True)
 class Drawing(Generic[Source, Numbers]):
     """One kind of figure.
 
@@ -34,6 +42,8 @@ class Drawing(Generic[Source, Numbers]):
         headline: What these numbers show, in one sentence.
         draw: Ink, without arithmetic.
         table: The same numbers as text.
+        own_answers: Other words for a run without labels, where the model's own answers stand in for them; None where
+            the words hold either way.
     """
 
     name: str
@@ -44,6 +54,13 @@ class Drawing(Generic[Source, Numbers]):
     headline: Callable[[Numbers], str]
     draw: Callable[[Numbers], "Figure"]
     table: Callable[[Numbers], DataTable]
+    own_answers: Wording | None = None
+
+    def wording(self, *, has_truth: bool) -> Wording:
+        """The words for a run whose answers can be right or wrong, or cannot."""
+        if has_truth or self.own_answers is None:
+            return Wording(self.explanation, self.definition)
+        return self.own_answers
 
 
 figures: Registry[Drawing] = Registry("figure")  # of a dig; the report shows them all

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
@@ -73,7 +74,7 @@ def headline(data: FailureTypes) -> str:
     """How many images fool both, against chance."""
     both_wrong = int(data.observed[3])
     fooled = (
-        f"Both models fail on {count(both_wrong)} of {count(data.n)} images "
+        f"Both models fail on {count(both_wrong)} of {plural(data.n, 'image')} "
         f"({percent(both_wrong / data.n)}); were their errors independent, it would be "
         f"about {count(round(data.expected[3]))}"
     )

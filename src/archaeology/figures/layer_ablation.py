@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import COLOURS, bare, dots, new_figure, place, round_ticks, themed
-from archaeology.figures.drawing import DataTable, Drawing, figures
+from archaeology.figures.drawing import DataTable, Drawing, Wording, figures
 from archaeology.figures.words import NOT_KNOWN, count, fixed, p_value
 
 if TYPE_CHECKING:
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 PART_WORDS = {"attention": "attention", "mlp": "MLP"}
 PART_COLOURS = {"attention": "vit", "mlp": "cnn"}
 WIDTH, GAP, LEFT, TOP = 2.0, 0.3, 0.5, 0.36
+EXPLANATION = (
+    "Here all heads of a layer fall silent at once, so heads that stand in for each other cannot hide; the MLP of a "
+    "block is what it computes from what attention gathered."
+)
+REPLACED = (
+    "Output of all heads of one attention layer, or of one MLP, replaced as in head ablation, over the same "
+    "images"
+)
+TESTED = (
+    "95 % intervals from a paired bootstrap. A part matters where a sign-flip test of the loss, corrected for the "
+    "number of parts (Holm), has p below 0.05; 'not shown to matter' may mean too few images, 'useless within 0.1 "
+    "points' is shown."
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,8 @@ class PartEffects:
 
     Attributes:
         part: "attention" or "mlp".
-        accuracy: Points of accuracy lost: value, low and high of its 95 % interval.
+        accuracy: Points of accuracy lost, or percent of answers changed where there are no labels: value, low and high
+            of its 95 % interval.
         loss: Rise in loss in nats, likewise.
         p_corrected: Of the test that the loss does not change.
         matters: Where that is below the level, 0.05.
@@ -44,10 +58,14 @@ class PartEffects:
 
 @dataclass(frozen=True)
 class LayerEffects:
-    """Attention and, where they could be told apart, MLPs of all layers; `n` images behind each effect."""
+    """Attention and, where they could be told apart, MLPs of all layers; `n` images behind each effect.
+
+    Where there is no truth (`has_truth`), the model's own answers stand in for labels.
+    """
 
     parts: tuple[PartEffects, ...]
     n: int
+    has_truth: bool
 
     @property
     def depth(self) -> int:
@@ -66,6 +84,7 @@ def compute(run: RunDirectory) -> LayerEffects | None:
     return LayerEffects(
         parts=tuple(_part(part, depth, [row for row in rows if row["part"] == part]) for part in parts),
         n=max(int(row["n"]) for row in rows),
+        has_truth=run.has_truth,
     )
 
 
@@ -102,9 +121,19 @@ def headline(data: LayerEffects) -> str:
     ]
     return (
         f"Replacing the {PART_WORDS[top.part]} of layer {layer + 1} costs most: the loss rises by {loss[0]} nats "
-        f"(95 % interval {loss[1]} to {loss[2]}), accuracy falls by {lost[0]} points ({lost[1]} to {lost[2]}). "
+        f"(95 % interval {loss[1]} to {loss[2]}), {_lost(data, *lost)}. "
         f"After correction for many comparisons {' and '.join(counts)} ({plural(data.n, 'image')})."
     )
+
+
+def _lost(data: LayerEffects, value: str, low: str, high: str) -> str:
+    if data.has_truth:
+        return f"accuracy falls by {value} points ({low} to {high})"
+    return f"the answer changes on {value} % of the images ({low} to {high})"
+
+
+def _accuracy_words(data: LayerEffects) -> str:
+    return "accuracy lost (points)" if data.has_truth else "answers changed (%)"
 
 
 def _named(part: str) -> str:
@@ -112,14 +141,14 @@ def _named(part: str) -> str:
 
 
 def draw(data: LayerEffects) -> "Figure":
-    """Layers down, dots with intervals: rise in loss on the left, accuracy lost on the right."""
+    """Layers down, dots with intervals: rise in loss on the left, accuracy lost or answers changed on the right."""
     tall = max(0.27 * data.depth, 0.6)
     with themed("layer_ablation"):
         figure = new_figure(LEFT + 2 * WIDTH + GAP + 0.22, TOP + tall + 0.5)
         left = place(figure, LEFT, TOP, WIDTH, tall)
         right = place(figure, LEFT + WIDTH + GAP, TOP, WIDTH, tall)
         _column(left, data, [part.loss for part in data.parts], "rise in loss (nats)")
-        _column(right, data, [part.accuracy for part in data.parts], "accuracy lost (points)")
+        _column(right, data, [part.accuracy for part in data.parts], _accuracy_words(data))
         step = 1 if data.depth <= 16 else 2
         left.set_yticks(range(0, data.depth, step), [str(layer + 1) for layer in range(0, data.depth, step)])
         left.set_ylabel("layer", labelpad=3)
@@ -167,7 +196,8 @@ def _write_key(figure: "Figure", data: LayerEffects) -> None:
 def table(data: LayerEffects) -> DataTable:
     """One row per layer and part: both effects, the corrected p-value, the verdict."""
     rows = [_row(part, layer) for layer in range(data.depth) for part in data.parts]
-    columns = ("Layer", "Rise in loss (nats)", "Accuracy lost (points)", "p, corrected", "Verdict")
+    lost = _accuracy_words(data).capitalize()
+    columns = ("Layer", "Rise in loss (nats)", lost, "p, corrected", "Verdict")
     return DataTable(columns, tuple(row for row in rows if row is not None))
 
 
@@ -193,15 +223,16 @@ layer_ablation = figures.register("layer_ablation")(
     Drawing(
         name="layer_ablation",
         title="Which layers does the answer need?",
-        explanation="Here all heads of a layer fall silent at once, so heads that stand in for each other cannot hide; "
-        "the MLP of a block is what it computes from what attention gathered.",
-        definition="Output of all heads of one attention layer, or of one MLP, replaced as in head ablation, over the "
-        "same images; positive: the part helps. 95 % intervals from a paired bootstrap. A part matters where a "
-        "sign-flip test of the loss, corrected for the number of parts (Holm), has p below 0.05; 'not shown to matter' "
-        "may mean too few images, 'useless within 0.1 points' is shown.",
+        explanation=EXPLANATION,
+        definition=f"{REPLACED}; positive: the part helps. {TESTED}",
         compute=compute,
         headline=headline,
         draw=draw,
         table=table,
+        own_answers=Wording(
+            explanation=EXPLANATION,
+            definition=f"{REPLACED}; there are no labels, so the loss is that of the answer which the whole model "
+            f"gives, and what is counted are answers that change. {TESTED}",
+        ),
     )
 )

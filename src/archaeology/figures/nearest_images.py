@@ -14,7 +14,7 @@ from archaeology.figures._robustness import Ends, Subject, ends_of, plain_float,
 from archaeology.figures._robustness_ink import WIDTH, note_height, write, write_note
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, themed
 from archaeology.figures.drawing import DataTable, Drawing, figures
-from archaeology.figures.words import NOT_KNOWN, count, fixed
+from archaeology.figures.words import NOT_KNOWN, fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -184,7 +184,7 @@ def table(data: NearestImages) -> DataTable:
         (
             f"All images, {data.subjects[name].title}",
             ends.text(1),
-            f"{data.k} nearest of {count(data.n)} images",
+            f"{data.k} nearest of {plural(data.n, 'image')}",
         )
         for name, ends in data.precision.items()
     ]

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from archaeology.core.names import plural
 from archaeology.dig.directory import RunDirectory
 from archaeology.figures._theme import COLOURS, bare, new_figure, place, round_ticks, themed
-from archaeology.figures.drawing import DataTable, Drawing, figures
+from archaeology.figures.drawing import DataTable, Drawing, Wording, figures
 from archaeology.figures.words import NOT_KNOWN, count, fixed
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ TOLERANCE = 1.0  # points of accuracy that may go before heads are said to be mi
 RANDOM = "random"
 ORDER_COLOURS = {"greedy": "vit", "lazy greedy": "vit", "single effects": "cnn", RANDOM: "muted"}
 MOST_ROWS = 9
+ORDERS = (
+    "Greedy: at every step the head goes whose removal leaves the lowest loss, given those already gone (lazy greedy: "
+    "with fewer trials). Single effects: in the order of what each head costs alone. Random: mean of several orders, "
+    "its band from the lowest to the highest end of their intervals. Dashed: one point below the whole model."
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Pruning:
         n: Images measured on.
         num_chosen_on: Other images, on which orders were chosen; 0 if not known.
         replacement: What a removed head says.
+        has_truth: Whether labels say what is right; if not, accuracy is the share of answers that stay as they were.
     """
 
     lines: tuple[PruningLine, ...]
@@ -64,6 +70,7 @@ class Pruning:
     n: int
     num_chosen_on: int
     replacement: str
+    has_truth: bool
 
 
 def compute(run: RunDirectory) -> Pruning | None:
@@ -82,6 +89,7 @@ def compute(run: RunDirectory) -> Pruning | None:
         n=int(max(found.column("n").to_pylist())),
         num_chosen_on=int(facts.get("num_chosen_on") or 0),
         replacement=str(facts.get("replacement") or ""),
+        has_truth=run.has_truth,
     )
 
 
@@ -115,14 +123,20 @@ def can_go(accuracy: Float[np.ndarray, " step"]) -> int:
 
 
 def headline(data: Pruning) -> str:
-    """How many heads go in each order before one point of accuracy is gone."""
+    """How many heads go in each order before one point of accuracy, or one answer in a hundred, is gone."""
     first, *rest = data.lines
     others = [f"{count(line.can_go)} {_in_order(line)}" for line in rest]
     beside = f"; {' and '.join(others)}" if others else ""
     return (
-        f"{count(first.can_go)} of {plural(data.num_heads, 'head')} can go {_in_order(first)} before accuracy lies "
-        f"more than {TOLERANCE:g} point below the whole model's{beside} ({_images(data)})."
+        f"{count(first.can_go)} of {plural(data.num_heads, 'head')} can go {_in_order(first)} before {_missed(data)}"
+        f"{beside} ({_images(data)})."
     )
+
+
+def _missed(data: Pruning) -> str:
+    if data.has_truth:
+        return f"accuracy lies more than {TOLERANCE:g} point below the whole model's"
+    return f"the answer changes on more than {TOLERANCE:g} % of the images"
 
 
 def _in_order(line: PruningLine) -> str:
@@ -160,7 +174,7 @@ def draw(data: Pruning) -> "Figure":
         axes.grid(axis="y")
         bare(axes)
         axes.set_xlabel("heads removed")
-        axes.set_ylabel("images right (%)")
+        axes.set_ylabel("images right (%)" if data.has_truth else "answers unchanged (%)")
         _write_key(figure, data)
     return figure
 
@@ -203,13 +217,16 @@ pruning = figures.register("pruning")(
         title="How many heads can go?",
         explanation="Heads are taken out one after another and stay out. A chosen order keeps the accuracy for long if "
         "many heads repeat what others do; the random orders show what taking any would cost.",
-        definition="Accuracy with Wilson's 95 % interval on images that no order was chosen on. Greedy: at every step "
-        "the head goes whose removal leaves the lowest loss, given those already gone (lazy greedy: with fewer "
-        "trials). Single effects: in the order of what each head costs alone. Random: mean of several orders, its band "
-        "from the lowest to the highest end of their intervals. Dashed: one point below the whole model.",
+        definition=f"Accuracy with Wilson's 95 % interval on images that no order was chosen on. {ORDERS}",
         compute=compute,
         headline=headline,
         draw=draw,
         table=table,
+        own_answers=Wording(
+            explanation="Heads are taken out one after another and stay out. A chosen order keeps the answers for long "
+            "if many heads repeat what others do; the random orders show what taking any would cost.",
+            definition="Share of images whose answer is the whole model's (there are no labels), with Wilson's 95 % "
+            f"interval, on images that no order was chosen on. {ORDERS}",
+        ),
     )
 )

@@ -184,12 +184,13 @@ def figure_view(run: RunDirectory, drawing: Drawing[RunDirectory, Any]) -> Figur
     if data is None:
         return None
     headline = tight(drawing.headline(data))
+    words = drawing.wording(has_truth=run.has_truth)
     return FigureView(
         name=drawing.name,
         title=drawing.title,
         headline=headline,
-        explanation=tight(drawing.explanation),
-        definition=tight(drawing.definition),
+        explanation=tight(words.explanation),
+        definition=tight(words.definition),
         svg=Markup(svg_text(drawing.draw(data), drawing.name, f"{drawing.title} {headline}")),
         table=drawing.table(data),
     )

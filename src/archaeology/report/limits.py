@@ -84,11 +84,11 @@ def _chosen(run: RunDirectory) -> Iterator[tuple[str, str]]:
             by = "won a leaderboard" if facts.get("chosen_by") == LEADERBOARD else "is the default"
             said.append(f"that of the {name} ({title_of(str(facts['method']))}) {by}")
     if said:
-        text = (
-            f"One map of each model is shown side by side: {'; '.join(said)}. The leaderboard was held on images of "
-            "this run, so its winner may look better here than on new ones; another method may draw another map."
-        )
-        yield "Chosen methods", text
+        won = any(made.get(role, {}).get("chosen_by") == LEADERBOARD for role in NAMES)
+        held = "The leaderboard was held on images of this run, so its winner may look better here than on new ones; "
+        another = "another method may draw another map."
+        shown = f"One map of each model is shown side by side: {'; '.join(said)}."
+        yield "Chosen methods", f"{shown} {held + another if won else another.capitalize()}"
     yield (
         "What a map is no proof of",
         "Attention says where information could flow from, not what it was or whether the answer used it. A map that "
@@ -186,6 +186,8 @@ def missing(run: RunDirectory) -> Iterator[str]:
     results = run.results
     for role, reason in (results.get("not_judged") or {}).items():
         yield f"Which map of the {NAMES[role]} to believe: {reason}."
+    if reason := results.get("not_ablated"):
+        yield f"Which heads and layers the answer needs: {reason}."
     if reason := results.get("not_attacked"):
         yield f"What breaks the models: {reason}."
     for part, reason in ((run.robustness or {}).get("missing") or {}).items():

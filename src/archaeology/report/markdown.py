@@ -25,7 +25,7 @@ def markdown(report: Report) -> str:
         *_figures(report.head_figures),
         *_leaderboards(report),
         f"## {report.chapters['pairs']}",
-        "The pictures are in `report.html`; these are the same images, the worst failures first.",
+        f"The pictures are in `report.html`; these are the same images, {_first(report)} first.",
         *_choices(report),
         _pairs(report),
         *_robustness(report),
@@ -50,6 +50,10 @@ def plain(text: str) -> str:
     flat = " ".join(str(text).split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|#~$])", r"\\\1", flat)
+
+
+def _first(report: Report) -> str:
+    return "the worst failures" if report.failures else "the most confidently different answers"
 
 
 def _joined(parts: Iterable[str]) -> str:
@@ -152,7 +156,7 @@ def _figures(views: Sequence[FigureView]) -> list[str]:
 def _choices(report: Report) -> list[str]:
     shown = ((name, part) for name, part in (("ViT", report.pairs.vit), ("CNN", report.pairs.cnn)))
     return [
-        f"- Map of the {name}: {plain(part.title)}{plain(f' ({part.choice})' if part.choice else '')}"
+        f"- Map of the {name}: {plain(part.title)}{f' ({plain(part.choice)})' if part.choice else ''}"
         for name, part in shown
     ]
 

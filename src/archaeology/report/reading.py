@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from archaeology.figures.words import percent, points
+from archaeology.figures.words import THIN, percent, points
 from archaeology.report.shown import ShownImage
 
 CENTRE = 0.5  # of height and of width: the middle of the image, a quarter of its area
@@ -157,12 +157,23 @@ def together(meeting: Meeting) -> str:
     said = f"They overlap by {percent(meeting.share, 0)}"
     if not np.isfinite(meeting.above):
         return f"{said}."
-    against = f"more than {percent(meeting.above, 0)} of maps of different images do"
+    against = _against(meeting.above)
     if meeting.above >= ALIKE:
         return f"{said}, {against}: at the same places."
     if meeting.above <= UNLIKE:
         return f"{said}, {against}: at different places."
     return f"{said}, {against}."
+
+
+def _against(above: float) -> str:
+    """A share that rounds to all or none is not said to be all or none unless it is."""
+    if above == 0:
+        return "and no maps of different images overlap less"
+    if above == 1:
+        return "more than all maps of different images do"
+    whole = {0: "fewer than 1", 100: "over 99"}.get(round(100 * above))
+    share = f"{whole}{THIN}%" if whole else percent(above, 0)
+    return f"more than {share} of maps of different images do"
 
 
 def sureness(image: ShownImage) -> str:

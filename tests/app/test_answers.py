@@ -3,18 +3,21 @@
 import asyncio
 import gzip
 import json
+import math
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from archaeology.ablate import without_heads
 from archaeology.ablate.means import mean_head_outputs
 from archaeology.app.answering import container
+from archaeology.app.attacks import Wish
 from archaeology.app.models import Models
 from archaeology.app.server import create_app
 from archaeology.attacks import attack_images
@@ -231,6 +234,12 @@ def test_an_attack_does_what_the_library_does(client, vit, image, name):
     assert events_of(client, attack) == told  # who comes late hears everything
 
 
+@pytest.mark.parametrize("epsilon", [math.inf, math.nan, 1e300])
+def test_a_budget_without_end_is_no_wish(epsilon):
+    with pytest.raises(ValidationError):
+        Wish(model="vit", attack="pgd", epsilon=epsilon)
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -239,6 +248,8 @@ def test_an_attack_does_what_the_library_does(client, vit, image, name):
         ({"epsilon": None}, 422),
         ({"epsilon": -1.0}, 422),
         ({"epsilon": "NaN"}, 422),
+        ({"epsilon": 1e300}, 422),
+        ({"epsilon": "Infinity"}, 422),
         ({"steps": 0}, 422),
         ({"steps": 10**9}, 422),
         ({"model": "other"}, 404),

@@ -107,8 +107,9 @@ def test_a_file_gets_the_answers_that_explore_gives_it(
     np.testing.assert_array_equal(seen["image"]["pixels"], shown[0].pixels)
     for one, model in zip(seen["models"], shown[0].models, strict=True):
         assert one["answer"]["name"] == model.answer.name
-        wanted = [(score.name, score.logit) for score in model.logits]
-        assert [(score["name"], score["logit"]) for score in one["logits"]] == wanted
+        wanted = {score.name: score.logit for score in model.logits}
+        found = {score["name"]: score["logit"] for score in one["logits"]}
+        assert found == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.parametrize("query", ["vit=other", "methods=magic", "vit=cnn&cnn=nothing"])

@@ -8,14 +8,14 @@ const { askRows, isStopped, parsedEvents, patience, refusal } = await from("api"
 const { outcomeWords, stepWords } = await from("attack");
 const { compared, reaches, top } = await from("bars");
 const { budgetOf, budgetWords, epsilonOf } = await from("budgets");
-const { chosenMethods, seats } = await from("choices");
+const { chosenMethods, methodsWritten, seats } = await from("choices");
 const { opaque, perturbation, unpacked } = await from("container");
 const { described, groups, worstFirst } = await from("gallery");
 const { headsRead, headsWritten, placesRead, read, written } = await from("link");
 const { gridOf, perModel } = await from("occlusion");
 const { moved, patchAt, placeWords } = await from("patches");
 const { points } = await from("sparkline");
-const { complaint } = await from("upload");
+const { complaint, sizeWords } = await from("upload");
 const { sourceOf } = await from("viewer");
 const { percent, signed, turned, verdict } = await from("words");
 
@@ -77,6 +77,11 @@ test("a refusal is the server's words, or ours where it has none", () => {
   assert.equal(isStopped(new Error("x")), false);
 });
 
+test("a picture that is kept in another size says both sizes", () => {
+  assert.equal(sizeWords({ width: 32, height: 24, original: [32, 24] }), "32 \u00d7 24 pixels");
+  assert.equal(sizeWords({ width: 512, height: 192, original: [4000, 1500] }), "4000 \u00d7 1500, kept at 512 \u00d7 192 pixels");
+});
+
 test("attention is asked of the side that is seen: the original's, or the attack's", async (t) => {
   const asked = [], { signal } = new AbortController();
   globalThis.document = { baseURI: "http://app/base/" };
@@ -122,6 +127,8 @@ test("models with attention sit left, methods are only those offered", () => {
   const offered = [{ name: "rollout" }, { name: "relevance" }, { name: "lrp" }];
   assert.deepEqual(chosenMethods("lrp,other", offered), ["lrp"]);
   assert.deepEqual(chosenMethods(undefined, offered), ["rollout", "relevance"]);
+  assert.deepEqual(chosenMethods("none", offered), []);
+  assert.deepEqual([methodsWritten([]), methodsWritten(["lrp", "rollout"])], ["none", "lrp,rollout"]);
 });
 
 /** A packed subject of one pixel row. */

@@ -3,18 +3,26 @@
 import asyncio
 import gzip
 import json
+import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from starlette.requests import Request
+from starlette.testclient import TestClient
 
 from archaeology.ablate import without_heads
 from archaeology.ablate.means import mean_head_outputs
 from archaeology.app.answering import container
+from archaeology.app.attacks import Wish
+from archaeology.app.models import Models
+from archaeology.app.server import create_app
 from archaeology.attacks import attack_images
 from archaeology.capture import capture
+from archaeology.explorer.explore import explore
 from archaeology.explorer.pack import unpack
 
 
@@ -73,6 +81,35 @@ def test_a_subject_holds_what_the_library_sees(client, vit, image):
     assert (subject["image"]["pixels"] == picture_of(client, image).pixels).all()
     only = unpack(client.get(f"/api/images/{image}/subject?vit=vit&methods=").content)
     assert [model["key"] for model in only["models"]] == ["vit"] and not only["models"][0]["maps"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", [(64, 32), (1200, 600), (90, 400)])
+@pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
+def test_a_file_gets_the_answers_that_explore_gives_it(
+    app, picture_file, tmp_path, monkeypatch, kind, size, crop_fraction
+):
+    given = app.state.service
+    models = {
+        key: replace(one, crop_fraction=crop_fraction if key == "vit" else 0.5)
+        for key, one in given.models.specimens.items()
+    }
+    shown = []
+    monkeypatch.setattr("archaeology.explorer.explore._view", lambda subjects, *_: shown.extend(subjects))
+    path = tmp_path / "photo"
+    path.write_bytes(picture_file(size=size, kind=kind))
+    explore(models["vit"], [path], cnn=models["cnn"])
+    fresh = create_app(given.config, type(given).with_models(given.config, Models(models), None))
+    with TestClient(fresh, base_url="http://127.0.0.1:8000") as client:
+        sent = client.post("/api/images", files={"image": ("x", path.read_bytes())}).json()
+        seen = unpack(client.get(f"/api/images/{sent['id']}/subject?vit=vit&cnn=cnn").content)
+    assert sent["original"] == list(size) and (sent["width"], sent["height"]) == (32, 32)
+    np.testing.assert_array_equal(seen["image"]["pixels"], shown[0].pixels)
+    for one, model in zip(seen["models"], shown[0].models, strict=True):
+        assert one["answer"]["name"] == model.answer.name
+        wanted = {score.name: score.logit for score in model.logits}
+        found = {score["name"]: score["logit"] for score in one["logits"]}
+        assert found == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.parametrize("query", ["vit=other", "methods=magic", "vit=cnn&cnn=nothing"])
@@ -198,6 +235,12 @@ def test_an_attack_does_what_the_library_does(client, vit, image, name):
     assert events_of(client, attack) == told  # who comes late hears everything
 
 
+@pytest.mark.parametrize("epsilon", [math.inf, math.nan, 1e300])
+def test_a_budget_without_end_is_no_wish(epsilon):
+    with pytest.raises(ValidationError):
+        Wish(model="vit", attack="pgd", epsilon=epsilon)
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -206,6 +249,8 @@ def test_an_attack_does_what_the_library_does(client, vit, image, name):
         ({"epsilon": None}, 422),
         ({"epsilon": -1.0}, 422),
         ({"epsilon": "NaN"}, 422),
+        ({"epsilon": 1e300}, 422),
+        ({"epsilon": "Infinity"}, 422),
         ({"steps": 0}, 422),
         ({"steps": 10**9}, 422),
         ({"model": "other"}, 404),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from archaeology.app import decoding
 from archaeology.app.config import Limits
@@ -92,3 +93,22 @@ def test_memory_that_runs_out_is_told(picture_file, monkeypatch):
     monkeypatch.setattr(decoder, "_pixels", all_gone)
     said, pixels = decoded(picture_file(), 10_000, 64)
     assert said["status"] == 413 and "too much memory" in said["error"] and not pixels
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_large_jpeg_says_how_large_it_was_as_a_person_sees_it(picture_file, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = picture_file(
+        size=(4200, 2100), kind="JPEG", exif=exif
+    )  # so large that it is decoded at half of it
+    is_turned = orientation > 4
+    said, pixels = decoded(data, 10_000_000, 512)
+    kept = (256, 512) if is_turned else (512, 256)
+    assert (said["width"], said["height"]) == kept and len(pixels) == 3 * 512 * 256
+    assert said["original"] == ([2100, 4200] if is_turned else [4200, 2100])
+    assert decoded(data, 10_000_000, 512, (32, 48, 0.9))[0] == {
+        "width": 48,
+        "height": 32,
+        "original": said["original"],
+    }

@@ -131,6 +131,15 @@ def test_the_way_on_from_a_token_keeps_what_a_proxy_took_away(browser, path, loc
     assert urljoin(outside, location).startswith("https://hub.example.org/user/me/proxy/8000/")
 
 
+def test_a_person_without_the_token_is_told_so_on_a_page(browser):
+    one = browser(token="right-token")
+    found = one.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert found.status_code == 401 and found.headers["content-type"].startswith("text/html")
+    assert "link with the token" in found.text and "right-token" not in found.text
+    assert "default-src 'none'" in found.headers["content-security-policy"]
+    assert one.get("/", headers={"accept": "application/json"}).json()["error"]
+
+
 def test_an_app_that_others_can_reach_has_a_token_unless_told_otherwise():
     assert AppConfig().with_token().token is None
     assert len(AppConfig(host="0.0.0.0").with_token().token) > 20

@@ -114,7 +114,7 @@ def test_what_nobody_waits_for_keeps_no_place():
             job.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         worker.withdraw(long[3])
-        assert worker.num_waiting == MOST_LONG - 1
+        assert len(worker._long) == MOST_LONG - 1 and not worker._short
         with pytest.raises(Refusal, match="stopped while it waited"):
             await long[3].answer  # at once, though the thread is busy
         again = asyncio.ensure_future(worker.do(list, [1]))

@@ -188,6 +188,35 @@ def test_the_link_brings_everything_back(opened, until):
     assert again.locator("#verdict").inner_text() == page.locator("#verdict").inner_text()
 
 
+def test_no_method_is_a_choice_and_the_popup_closes(opened, until):
+    page = opened()
+    upload(page)
+    popup = page.locator("#methods")
+    summary = popup.locator("summary")
+    summary.click()
+    while popup.locator("input:checked").count():
+        popup.locator("input:checked").first.uncheck()
+    page.wait_for_selector("#wait", state="hidden")
+    until(page, "location.hash.includes('methods=none')")
+    page.keyboard.press("Escape")
+    assert popup.get_attribute("open") is None
+    assert summary.evaluate("(one) => one === document.activeElement")
+    summary.click()
+    page.locator("#verdict").click()
+    assert popup.get_attribute("open") is None
+    page.reload()
+    page.wait_for_selector(SCREEN)
+    assert "0 methods" in summary.inner_text() and "methods=none" in page.evaluate("location.hash")
+
+
+def test_two_models_stay_side_by_side(opened):
+    page = opened(size={"width": 1280, "height": 900})
+    page.locator("#thumbnails button").nth(SHOWN).click()
+    page.wait_for_selector(f"{SCREEN} >> nth=1")
+    tops = [one.bounding_box()["y"] for one in page.locator(SCREEN).all()]
+    assert len(tops) == 2 and tops[0] == pytest.approx(tops[1], abs=1)
+
+
 def test_the_keyboard_reaches_everything(opened, reached):
     page = opened()
     names = [name for _, name, is_seen in reached(page) if is_seen]

@@ -114,13 +114,10 @@ def test_painting(node, static, tables):
         const values = [0, 0.5, 1, NaN, -3, 9];
         const out = colours.paint(values, 0, 1, colours.MAPS.viridis);
         const flat = colours.paint([2, NaN], 2, 2, colours.MAPS.magma, new Uint8Array(8));
-        console.log(JSON.stringify([Array.from(out), Array.from(flat), colours.cssGradient(colours.SIGNED, "to top")]));
+        console.log(JSON.stringify([Array.from(out), Array.from(flat)]));
     """)  # fmt: skip
     pixels = np.array(painted[0]).reshape(-1, 4)
     assert (pixels[3] == 0).all() and (np.delete(pixels[:, 3], 3) == 255).all()
     expected = tables["viridis"][[0, 128, 255, 0, 255]]
     assert np.array_equal(np.delete(pixels, 3, 0)[:, :3], expected)
     assert painted[1] == [*tables["magma"][0].tolist(), 255, 0, 0, 0, 0]
-    first, last = (" ".join(map(str, tables[DIVERGING][index])) for index in (0, 255))
-    assert painted[2].startswith(f"linear-gradient(to top, rgb({first}), ")
-    assert painted[2].endswith(f"rgb({last}))")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
-from archaeology.data.resize import Framing, framed
+from archaeology.core.framing import Framing
+from archaeology.data.resize import framed
 from archaeology.data.source import Sample
 
 

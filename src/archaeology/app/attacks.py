@@ -31,6 +31,7 @@ from archaeology.explorer.subject import class_name
 from archaeology.specimens.specimen import Specimen
 
 MOST_STEPS = 2000
+MOST_EPSILON = 1e6  # the sum of all changes of a framed image is less
 MOST_TOLD = 250  # events of one attack; a long one tells every so many steps
 ALONE = 10.0  # seconds after which an attack that nobody watches stops
 SIDE = 6  # patches of that share of the shorter side, where the model's own do not fit
@@ -45,7 +46,7 @@ class Wish(BaseModel):
     model: str
     attack: str
     norm: str | None = None
-    epsilon: float | None = Field(default=None, ge=0)
+    epsilon: float | None = Field(default=None, ge=0, le=MOST_EPSILON, allow_inf_nan=False)
     steps: int = Field(default=20, ge=1, le=MOST_STEPS)
     seed: int = Field(default=0, ge=0, le=2**31)
 

@@ -27,7 +27,9 @@ class Limits(BaseModel):
     memory: int = Field(default=512_000_000, ge=1_000_000, description="bytes kept for all visitors together")
     idle: float = Field(default=7200.0, gt=0, description="seconds until what nobody asks for is forgotten")
     decoders: int = Field(default=2, ge=1, description="processes that decode images")
-    side: int = Field(default=512, ge=32, description="longest side, in pixels, at which an image is kept")
+    side: int = Field(
+        default=512, ge=32, description="longest side, in pixels, of an image that is kept without a model"
+    )
 
 
 class AppConfig(BaseModel):

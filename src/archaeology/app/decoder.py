@@ -12,25 +12,31 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from archaeology.core.framing import EndlessError, Framing
 from archaeology.core.pictures import as_rgb, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # of Pillow's others some start programs; JPEG reads MPO, too
 MEMORY = 1_500_000_000
 CPU_SECONDS = 10
 SIZE = struct.Struct("<I")
+Frame = tuple[int, int, float]
+ORIENTATION = 0x0112  # of EXIF; from 5 on width and height are swapped
 
 
-def decoded(data: bytes, most_pixels: int, longest: int) -> tuple[dict[str, Any], bytes]:
+def decoded(
+    data: bytes, most_pixels: int, longest: int, frame: Frame | None = None
+) -> tuple[dict[str, Any], bytes]:
     """Pixels of an image file, and what is to be said of it.
 
     Args:
         data: The file.
         most_pixels: Width times height that are decoded at most; looked at before anything is decoded.
-        longest: Side in pixels above which the image is made smaller.
+        longest: Side in pixels above which an image without a frame is made smaller.
+        frame: Of the model that sees it: height, width and the share of the shorter side that is kept.
 
     Returns:
-        `{"width", "height", "original": [width, height]}` and the RGB bytes; `{"status", "error"}` for a file that is
-        not decoded.
+        `{"width", "height", "original": [width, height]}` (the last as a person sees it) and the RGB bytes;
+        `{"status", "error"}` for a file that is not decoded.
     """
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
@@ -41,7 +47,9 @@ def decoded(data: bytes, most_pixels: int, longest: int) -> tuple[dict[str, Any]
     if image.width * image.height > most_pixels:
         return _too_large(image, most_pixels), b""
     try:
-        return _pixels(image, longest)
+        return _pixels(image, longest) if frame is None else _framed(image, frame, most_pixels)
+    except EndlessError as error:
+        return {"status": 413, "error": f"The image does not fit the model: {error}; cut it."}, b""
     except MemoryError:
         return {"status": 413, "error": "The image needs too much memory to decode; make it smaller."}, b""
     except Exception as error:
@@ -49,12 +57,22 @@ def decoded(data: bytes, most_pixels: int, longest: int) -> tuple[dict[str, Any]
         return {"status": 422, "error": f"The image is broken or cut off ({said}); save it again."}, b""
 
 
+def _framed(image: Image.Image, frame: Frame, most_pixels: int) -> tuple[dict[str, Any], bytes]:
+    """Pixels as the model sees them: what a dig and `explore()` make of the same file."""
+    original = _seen_size(image)
+    image = as_rgb(upright(image))
+    height, width, crop_fraction = frame
+    framing = Framing(image.height, image.width, (height, width), crop_fraction)
+    framing.check(most_pixels)
+    return _answer(framing.apply(image, Image.Resampling.BICUBIC), original)
+
+
 def _pixels(image: Image.Image, longest: int) -> tuple[dict[str, Any], bytes]:
+    original = _seen_size(image)
     if image.format == "JPEG":
         image.draft(
             "RGB", (2 * longest, 2 * longest)
         )  # decodes at a fraction of the size, in a fraction of the time
-    width, height = image.width, image.height
     image.load()
     image = upright(image)
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
@@ -63,9 +81,17 @@ def _pixels(image: Image.Image, longest: int) -> tuple[dict[str, Any], bytes]:
         share = longest / max(image.size)
         size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    image = as_rgb(image)
-    head = {"width": image.width, "height": image.height, "original": [width, height]}
-    return head, image.tobytes()
+    return _answer(as_rgb(image), original)
+
+
+def _seen_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the upright image; asked before `draft`, which makes them smaller."""
+    is_turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return (image.height, image.width) if is_turned else (image.width, image.height)
+
+
+def _answer(image: Image.Image, original: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
+    return {"width": image.width, "height": image.height, "original": list(original)}, image.tobytes()
 
 
 def _too_large(image: Image.Image, most: int) -> dict[str, Any]:
@@ -105,7 +131,10 @@ def _lower(resource: Any, kind: int, most: int) -> None:
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Jobs until the server hangs up: `{"bytes", "pixels", "side"}` and the file; answered by a head and the pixels."""
+    """Jobs until the server hangs up: `{"bytes", "pixels", "side", "frame"}` and the file.
+
+    Each is answered by a head and the pixels.
+    """
     Image.MAX_IMAGE_PIXELS = None  # we look ourselves, and say it in our words
     Image.preinit()
     Image.init()
@@ -115,7 +144,8 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
         if len(data) < job["bytes"]:
             return
         limit_job()
-        said, pixels = decoded(data, job["pixels"], job["side"])
+        frame = job.get("frame")
+        said, pixels = decoded(data, job["pixels"], job["side"], None if frame is None else tuple(frame))
         text = json.dumps(said).encode()
         sink.write(SIZE.pack(len(text)) + text + SIZE.pack(len(pixels)) + pixels)
         sink.flush()

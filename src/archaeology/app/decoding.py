@@ -5,12 +5,13 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from archaeology.app.config import Limits
-from archaeology.app.decoder import SIZE
+from archaeology.app.decoder import SIZE, Frame
 from archaeology.app.refusal import Refusal, too_busy
 
 SECONDS = 15.0
@@ -23,7 +24,7 @@ class Picture:
 
     Attributes:
         pixels: 8-bit RGB.
-        original: Width and height in the file, which may have been larger.
+        original: Width and height of the file as a person sees it, which may have been larger.
         title: What it is called; never the name of an uploaded file.
         label: What is right, where that is known.
         exact: The same in [0, 1] before it was rounded to 8 bits; None where the pixels are all there is.
@@ -61,12 +62,13 @@ class Decoders:
             if process is not None:
                 await ended(process)
 
-    async def decode(self, data: bytes | bytearray, longest: int) -> Picture:
+    async def decode(self, data: bytes | bytearray, longest: int, frame: Frame | None = None) -> Picture:
         """The picture in a file.
 
         Args:
             data: The file.
-            longest: Side in pixels above which it is made smaller.
+            longest: Side in pixels above which it is made smaller, where it has no frame.
+            frame: What it is scaled and cut to, as the model sees it.
 
         Raises:
             Refusal: 413 or 422, if it is too large or broken; 503, if no process is free in time.
@@ -75,7 +77,7 @@ class Decoders:
             process = await asyncio.wait_for(self._idle.get(), self._limits.seconds)
         except TimeoutError:
             raise too_busy("Too many images are being decoded; try again in a moment.") from None
-        job = {"bytes": len(data), "pixels": self._limits.pixels, "side": longest}
+        job = {"bytes": len(data), "pixels": self._limits.pixels, "side": longest, "frame": frame}
         is_well = False
         try:
             if process is None or process.returncode is not None:
@@ -128,7 +130,7 @@ async def ended(process: asyncio.subprocess.Process) -> None:
 
 
 async def asked(
-    process: asyncio.subprocess.Process, job: dict[str, int], data: bytes | bytearray
+    process: asyncio.subprocess.Process, job: dict[str, Any], data: bytes | bytearray
 ) -> tuple[dict, bytes]:
     """Give a process one job and read its answer; a process that dies is an `EOFError` of some kind."""
     assert process.stdin is not None and process.stdout is not None

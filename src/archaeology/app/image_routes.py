@@ -30,7 +30,8 @@ async def upload(request: Request) -> Response:
                 raise not_found("run")
             picture = await asyncio.to_thread(service.run.picture, fields["run"].decode("utf-8", "replace"))
         else:
-            picture = await service.decoders.decode(checked_image(fields), service.longest)
+            side = service.config.limits.side
+            picture = await service.decoders.decode(checked_image(fields), side, service.frame)
         del fields
     name = service.images.put(visitor, picture, picture.size)
     height, width = picture.pixels.shape[:2]

@@ -6,11 +6,12 @@ script but the app's own, speak to nobody else, and be shown in no foreign frame
 
 import hmac
 import logging
+from html import escape
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archaeology.app.config import AppConfig
@@ -22,6 +23,13 @@ log = logging.getLogger("archaeology.app")
 BODY_BYTES = 100_000
 SAFE = ("GET", "HEAD")
 OPEN = ("/api/health",)
+TOKEN_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>The link is needed: Attention Archaeology</title></head>
+<body><main><h1>The link with the token is needed</h1><p>{words}</p></main></body>
+</html>
+"""
 
 
 def policy(frame_ancestors: tuple[str, ...]) -> str:
@@ -85,7 +93,7 @@ class Guard:
         except ClientDisconnect:
             log.debug("a visitor left in the middle of a request")
         except Refusal as refusal:
-            await answer.refuse(refused(refusal), scope, receive)
+            await answer.refuse(said_to(Headers(scope=scope), refusal), scope, receive)
         except Exception:
             log.exception("a request broke the app")
             words = "Something went wrong inside the app; its log says what."
@@ -239,6 +247,13 @@ def refused(refusal: Refusal) -> JSONResponse:
     if refusal.status in (408, 413):
         headers["connection"] = "close"
     return JSONResponse({"error": refusal.words}, refusal.status, headers)
+
+
+def said_to(headers: Headers, refusal: Refusal) -> Response:
+    """A refusal for a program; for a person who came without the token a page that says what is missing."""
+    if refusal.status != 401 or "text/html" not in headers.get("accept", ""):
+        return refused(refusal)
+    return HTMLResponse(TOKEN_PAGE.format(words=escape(refusal.words)), 401)
 
 
 def wrong_token() -> Refusal:

@@ -28,7 +28,7 @@ Change = Float[np.ndarray, "height width channel"]
 
 
 def batch_of(pictures: Sequence[Picture], specimen: Specimen) -> Image | PixelImage:
-    """Pictures of one size as a model takes them: 8 bit, or in [0, 1] where they are all known exactly."""
+    """Pictures of one size, framed already, as a model takes them: 8 bit, or in [0, 1] where all are known exactly."""
     if all(picture.exact is not None for picture in pictures):
         arrays = [picture.exact for picture in pictures if picture.exact is not None]
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from archaeology.app.ablation import Heads
 from archaeology.app.attacks import Attack
 from archaeology.app.config import AppConfig
+from archaeology.app.decoder import Frame
 from archaeology.app.decoding import Decoders, Picture
 from archaeology.app.models import Models, loaded
 from archaeology.app.refusal import not_found
@@ -86,10 +87,10 @@ class Service:
         )
 
     @property
-    def longest(self) -> int:
-        """Side in pixels at which images are kept: enough to look at, and for every model."""
-        sides = [side for one in self.models.specimens.values() for side in one.image_size]
-        return max([self.config.limits.side, *sides])
+    def frame(self) -> Frame | None:
+        """What an upload is scaled and cut to: the first model's frame, as in `explore()`; None without models."""
+        first = next(iter(self.models.specimens.values()), None)
+        return None if first is None else (*first.image_size, first.crop_fraction)
 
     def picture(self, visitor: str | None, name: str) -> Picture:
         """An uploaded image of this visitor.

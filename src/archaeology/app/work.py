@@ -129,11 +129,6 @@ class Worker:
         if together := self._take(self._short):
             done(together)
 
-    @property
-    def num_waiting(self) -> int:
-        """Jobs in the line."""
-        return len(self._short) + len(self._long)
-
     def _enter(self, line: deque[Job], most: int, run: Run, item: Any, key: Hashable) -> Job:
         job = Job(run, item, key, asyncio.get_running_loop().create_future())
         with self._news:

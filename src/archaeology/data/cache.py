@@ -16,11 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from archaeology.core.errors import BadImageError
+from archaeology.core.framing import Box
 from archaeology.core.progress import progress
 from archaeology.core.storage import atomic_path, cache_folder, read_json, sha256_of, write_json
 from archaeology.data.decode import bad_image
 from archaeology.data.decoded import DecodedImages as DecodedImages
-from archaeology.data.resize import Box, framed
+from archaeology.data.resize import framed
 from archaeology.data.source import ImageSource
 
 FORMAT = 1  # raise it whenever the same source would be decoded or stored differently

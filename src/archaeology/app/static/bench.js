@@ -3,7 +3,7 @@
 import { startAblation } from "./ablation.js";
 import { Refused, askBytes, askJson, askRows } from "./api.js";
 import { startAttack } from "./attack.js";
-import { startChoices } from "./choices.js";
+import { methodsWritten, startChoices } from "./choices.js";
 import { unpacked } from "./container.js";
 import { afterPause, one, onlyLast } from "./dom.js";
 import { startGallery } from "./gallery.js";
@@ -156,7 +156,7 @@ export class Bench {
     const { choices, chosen, isTouched } = this, tab = this.tabs.shown();
     return written({
       image: chosen ? `${chosen.kind}:${chosen.id}` : "", tab: tab === "occlusion" ? "" : tab,
-      ...(isTouched ? { vit: choices.vit(), cnn: choices.cnn(), methods: choices.methods().join(",") } : {}),
+      ...(isTouched ? { vit: choices.vit(), cnn: choices.cnn(), methods: methodsWritten(choices.methods()) } : {}),
       ...this.attack.state(), ...this.ablation.state(), ...this.occlusion.state(), x: this.viewer.state(),
     });
   }

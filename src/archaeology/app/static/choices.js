@@ -14,7 +14,15 @@ export function seats(models) {
 /** Quick ones that most people know; others are a click away. */
 const AT_FIRST = ["rollout", "relevance", "grad_cam"];
 
-/** Only what is offered; nothing wanted means the quick ones, or the first of others. @param {string|undefined} wanted @param {{name: string}[]} offered @returns {string[]} */
+/** In an address: the reader unticked all methods. */
+const NONE = "none";
+
+/** Methods as an address keeps them, also where there are none. @param {string[]} methods @returns {string} */
+export function methodsWritten(methods) {
+  return methods.join(",") || NONE;
+}
+
+/** Only what is offered; nothing wanted means the quick ones, or the first of others; "none" means none. @param {string|undefined} wanted @param {{name: string}[]} offered @returns {string[]} */
 export function chosenMethods(wanted, offered) {
   const names = offered.map(({ name }) => name);
   const asked = (wanted ?? "").split(",").filter((name) => names.includes(name));
@@ -60,8 +68,22 @@ export function startChoices(setup, wanted, onChange) {
     name();
   };
   take(wanted);
-  const query = () => new URLSearchParams(Object.entries({ vit: selects.vit.value, cnn: selects.cnn.value, methods: [...new Set(checked())].join(",") }).filter(([, value]) => value)).toString();
+  // Without models or methods the server takes its own; so a model that is not wanted is left out, but no method is said.
+  const models = () => Object.entries({ vit: selects.vit.value, cnn: selects.cnn.value }).filter(([, value]) => value);
+  const query = () => new URLSearchParams([...models(), ["methods", [...new Set(checked())].join(",")]]).toString();
+  closesByItself(/** @type {HTMLDetailsElement} */ (one("#methods")));
   return { vit: () => selects.vit.value, cnn: () => selects.cnn.value, methods: () => [...new Set(checked())], query, take };
+}
+
+/** A popup that Escape and a click elsewhere close. @param {HTMLDetailsElement} popup */
+function closesByItself(popup) {
+  popup.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !popup.open) return;
+    event.preventDefault();
+    popup.open = false;
+    popup.querySelector("summary").focus();
+  });
+  document.addEventListener("pointerdown", (event) => { if (!popup.contains(/** @type {Node} */ (event.target))) popup.open = false; });
 }
 
 /** @param {HTMLSelectElement} select @param {Model[]} models @param {boolean} isSpare whether another model is left without it */

@@ -18,6 +18,15 @@ export function complaint(file, limits) {
   return null;
 }
 
+/**
+ * How large a picture is, and what is kept of it where models see it in another size.
+ * @param {{width: number, height: number, original: [number, number]}} size @returns {string}
+ */
+export function sizeWords({ width, height, original }) {
+  const kept = `${width} \u00d7 ${height}`, was = `${original[0]} \u00d7 ${original[1]}`;
+  return was === kept ? `${was} pixels` : `${was}, kept at ${kept} pixels`;
+}
+
 /** The first file of a drop or a paste. @param {DataTransfer|null} data @returns {File|null} */
 function fileOf(data) {
   return data?.files?.[0] ?? null;
@@ -50,8 +59,8 @@ export function startUpload({ limits, onImage }) {
     say(`Sending ${file.name || "the pasted image"} (${megabytes(file.size)})`);
     const onProgress = (share) => { progress.value = share; if (share === 1) say("Sent; the server is reading it"); };
     try {
-      const { id, width, height } = await sendPatiently(file, { signal, onProgress }, say);
-      say(`${file.name || "Pasted image"}, ${width} \u00d7 ${height} pixels`);
+      const { id, ...size } = await sendPatiently(file, { signal, onProgress }, say);
+      say(`${file.name || "Pasted image"}, ${sizeWords(size)}`);
       onImage({ id, title: file.name || "Pasted image" });
     } catch (error) {
       if (isStopped(error)) return;

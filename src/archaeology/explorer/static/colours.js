@@ -43,17 +43,3 @@ export function paint(values, low, high, map, out = new Uint8ClampedArray(4 * va
   }
   return out;
 }
-
-/**
- * A colour bar for `background-image`, lowest value at the left.
- * @param {ColourMap} map
- * @param {string} [direction] as CSS writes it
- * @returns {string}
- */
-export function cssGradient(map, direction = "to right") {
-  const stops = [];
-  for (let index = 0; index <= 255; index += 15) {
-    stops.push(`rgb(${map[3 * index]} ${map[3 * index + 1]} ${map[3 * index + 2]})`);
-  }
-  return `linear-gradient(${direction}, ${stops.join(", ")})`;
-}

@@ -6,6 +6,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from archaeology.core.intervals import newcombe, wilson
+from archaeology.failures import slices
 from archaeology.failures.slices import (
     FLOOR,
     SMOOTHING,
@@ -206,13 +207,13 @@ def test_claims_on_nothing_are_rare_among_ten_classes():
     assert claims <= 1  # 5 % of 20 draws
 
 
-def test_a_slice_within_one_of_many_classes_is_found():
-    features, labels, _, _ = separated(1000, 10, planted=False, seed=2)
+def test_a_slice_within_one_of_four_classes_is_found():
+    features, labels, _, _ = separated(1000, 4, planted=False, seed=2)
     random = np.random.default_rng(5)
-    inside = (labels == 3) & (random.random(1000) < 0.5)
-    features[inside, -1] += 6.0
+    inside = (labels == 3) & (random.random(1000) < 0.4)
+    features[inside, -1] += 8.0
     wrong = random.random(1000) < np.where(inside, 0.8, 0.08)
-    worst = find_slices(features, labels, answers(labels, wrong, 10)).slices[0]
+    worst = find_slices(features, labels, answers(labels, wrong, 4)).slices[0]
     assert worst.is_claimed and worst.label == 3 and inside[list(worst.examples)].all()
 
 
@@ -222,11 +223,19 @@ def test_class_means_are_those_of_the_finding_half():
     np.testing.assert_allclose(made[:, 0], [-1, 1, 0, 10, 7 - 14 / 3])
 
 
-def test_whole_classes_are_said_to_be_beyond_a_test():
-    """Every image is its own class, so no slice has other images of its classes beside it."""
+def test_whole_classes_are_said_to_be_beyond_a_test(monkeypatch):
+    """In the testing half every image is its own class, so no slice has other images of its classes beside it."""
     random = np.random.default_rng(0)
-    labels, wrong = np.arange(120), random.random(120) < 0.3
-    found = find_slices(random.normal(size=(120, 4)), labels, answers(labels, wrong, 120))
+    labels, wrong = np.array([*range(40), *range(40), *range(40, 80)]), random.random(120) < 0.3
+    monkeypatch.setattr(slices, "halves", lambda right, seed: (np.arange(80), np.arange(80, 120)))
+    found = find_slices(random.normal(size=(120, 4)), labels, answers(labels, wrong, 80))
     assert not found.slices and "whole classes" in found.reason
     assert not is_comparable(np.array([True, True, False]), np.array([0, 0, 1]))
     assert is_comparable(np.array([True, False, False]), np.array([0, 0, 1]))
+
+
+def test_classes_of_one_image_leave_nothing_to_group():
+    random = np.random.default_rng(0)
+    labels, wrong = np.arange(120), random.random(120) < 0.3
+    found = find_slices(random.normal(size=(120, 4)), labels, answers(labels, wrong, 120))
+    assert not found.slices and "mean of its class" in found.reason

@@ -28,6 +28,7 @@ from archaeology.core.intervals import Interval, newcombe, wilson
 from archaeology.core.many import corrected
 from archaeology.core.names import plural
 from archaeology.core.seeding import derived_seed, numpy_generator
+from archaeology.failures.gatherings import within_labels
 
 LEVEL = 0.05  # of all slices together
 COMPONENTS, IMAGES_OF_A_SLICE = 10, 20  # most slices, and images of the finding half for each
@@ -304,7 +305,11 @@ def find_slices(
     reason = _nothing_to_say(right, count)
     if reason:
         return SliceSurvey((), count, len(first), len(second), reason)
-    reduced = reduced_features(without_class_means(features, labels, first), first)
+    apart = without_class_means(features, labels, first)
+    if np.allclose(apart[first], 0):
+        said = f"in the {len(first)} images that slices are found on, none differs from the mean of its class"
+        return SliceSurvey((), count, len(first), len(second), said)
+    reduced = reduced_features(apart, first)
     no_class = np.zeros_like(labels)
     mixture = fit_mixture(
         reduced[first],
@@ -419,27 +424,6 @@ def _slice(
         attributes=attributes,
         examples=tuple(rows[order[:EXAMPLES]].tolist()),
     )
-
-
-def within_labels(
-    right: Bool[np.ndarray, " image"],
-    inside: Bool[np.ndarray, " image"],
-    labels: Int[np.ndarray, " image"],
-) -> float:
-    """P-value that images inside are named right no less often than others of the same class.
-
-    Fisher's exact test, class by class, of the sum over classes: a class that is hard everywhere makes no slice.
-    """
-    chance, least = np.ones(1), 0  # of every number of right images inside, from the least possible on
-    for one in np.unique(labels[inside]):
-        rows = labels == one
-        n, hits, drawn = int(rows.sum()), int(right[rows].sum()), int(inside[rows].sum())
-        low = max(0, drawn - (n - hits))
-        counts = np.arange(low, min(drawn, hits) + 1)
-        chance = np.convolve(chance, stats.hypergeom.pmf(counts, n, hits, drawn))  # pyright: ignore
-        least += low
-    seen = int((right & inside).sum()) - least
-    return float(min(1.0, chance[: seen + 1].sum()))
 
 
 def _attribute_gaps(

@@ -191,7 +191,7 @@ slices = figures.register("slices")(
     Drawing(
         name="slices",
         title="Is there a kind of image that it fails on?",
-        explanation="Images that look alike to another model, and that are mistaken alike, are put together without "
+        explanation="Images that differ alike from their classes, as another model sees them, are put together without "
         "asking anybody what to look for. A group only counts where other images of its kind fail more often, too.",
         definition="A mixture after Domino over features (the other model's last block, less the mean of each image's "
         "class, reduced to ten directions) and how probable the true class was, fitted on one half of the images; the "

@@ -6,15 +6,18 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from archaeology.core.intervals import newcombe, wilson
+from archaeology.failures import slices
 from archaeology.failures.slices import (
     FLOOR,
     SMOOTHING,
     find_slices,
     fit_mixture,
     halves,
+    is_comparable,
     log_gaussian,
     maximized,
     within_labels,
+    without_class_means,
 )
 
 
@@ -174,3 +177,65 @@ def test_bad_input_is_refused():
         find_slices(features, labels + 3, probabilities)
     with pytest.raises(ValueError, match="emphasis of 0 or more"):
         fit_mixture(features, labels, probabilities, 2, emphasis=-1.0)
+
+
+def separated(n, classes, *, planted, seed):
+    """Classes 8.5 sd apart; an eighth of all images lie 6 sd beside the rest and mostly fail."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=n)
+    features = random.normal(size=(n, classes + 2)) + 6.0 * np.eye(classes, classes + 2)[labels]
+    inside = random.random(n) < 0.125
+    wrong = random.random(n) < np.where(inside & planted, 0.8, 0.08)
+    features[inside, -1] += 6.0 * planted
+    return features, labels, answers(labels, wrong, classes), inside
+
+
+@pytest.mark.parametrize(("classes", "n"), [(10, 400), (20, 1000)])
+def test_a_slice_is_found_among_many_classes_that_lie_far_apart(classes, n):
+    features, labels, probabilities, inside = separated(n, classes, planted=True, seed=classes)
+    worst = find_slices(features, labels, probabilities, seed=1).slices[0]
+    assert worst.is_claimed and inside[list(worst.examples)].all() and worst.gap.high < -0.3
+
+
+def test_claims_on_nothing_are_rare_among_ten_classes():
+    claims = 0
+    for seed in range(20):
+        features, labels, probabilities, _ = separated(400, 10, planted=False, seed=seed)
+        found = find_slices(features, labels, probabilities, seed=seed)
+        assert found.slices
+        claims += bool(found.claimed)
+    assert claims <= 1  # 5 % of 20 draws
+
+
+def test_a_slice_within_one_of_four_classes_is_found():
+    features, labels, _, _ = separated(1000, 4, planted=False, seed=2)
+    random = np.random.default_rng(5)
+    inside = (labels == 3) & (random.random(1000) < 0.4)
+    features[inside, -1] += 8.0
+    wrong = random.random(1000) < np.where(inside, 0.8, 0.08)
+    worst = find_slices(features, labels, answers(labels, wrong, 4)).slices[0]
+    assert worst.is_claimed and worst.label == 3 and inside[list(worst.examples)].all()
+
+
+def test_class_means_are_those_of_the_finding_half():
+    features = np.array([[1.0], [3.0], [10.0], [20.0], [7.0]])
+    made = without_class_means(features, np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2]))
+    np.testing.assert_allclose(made[:, 0], [-1, 1, 0, 10, 7 - 14 / 3])
+
+
+def test_whole_classes_are_said_to_be_beyond_a_test(monkeypatch):
+    """In the testing half every image is its own class, so no slice has other images of its classes beside it."""
+    random = np.random.default_rng(0)
+    labels, wrong = np.array([*range(40), *range(40), *range(40, 80)]), random.random(120) < 0.3
+    monkeypatch.setattr(slices, "halves", lambda right, seed: (np.arange(80), np.arange(80, 120)))
+    found = find_slices(random.normal(size=(120, 4)), labels, answers(labels, wrong, 80))
+    assert not found.slices and "whole classes" in found.reason
+    assert not is_comparable(np.array([True, True, False]), np.array([0, 0, 1]))
+    assert is_comparable(np.array([True, False, False]), np.array([0, 0, 1]))
+
+
+def test_classes_of_one_image_leave_nothing_to_group():
+    random = np.random.default_rng(0)
+    labels, wrong = np.arange(120), random.random(120) < 0.3
+    found = find_slices(random.normal(size=(120, 4)), labels, answers(labels, wrong, 120))
+    assert not found.slices and "mean of its class" in found.reason

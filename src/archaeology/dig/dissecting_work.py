@@ -38,7 +38,7 @@ from archaeology.represent.features import extract_features
 from archaeology.represent.places import layer_paths
 from archaeology.stats.scene import inside_boxes, inside_masks
 
-FORMAT = "1"  # of the parts of this stage
+FORMAT = "2"  # of the parts of this stage
 CHUNK = 25
 MOST_WRONG, MOST_RIGHT = 150, 60  # images of each kind that patches are hidden from
 SHOWN_PAIRS, SHOWN_MENDED = 6, 6

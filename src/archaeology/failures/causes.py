@@ -25,6 +25,7 @@ from archaeology.core.seeding import numpy_generator
 from archaeology.core.shapes import Image, Logits
 from archaeology.data.decoded import DecodedImages
 from archaeology.failures.attributes import Values, attributes, measured_attributes
+from archaeology.failures.copied import RightOnCopies, right_on_copies
 from archaeology.failures.duplicates import Duplicates, duplicates_across, duplicates_within
 from archaeology.failures.gatherings import (
     EXAMPLES,
@@ -100,6 +101,7 @@ class Causes:
         gatherings: Every attribute with every model.
         label_errors: Suspected labels.
         duplicates: Images that are there again.
+        on_copies: Whether models are right more or less often on them; none where there are too few.
         ids: Names of the images asked.
         training_ids: Of those that the models were trained on; None where these are not known.
         num_questions: Corrected for.
@@ -110,6 +112,7 @@ class Causes:
     gatherings: tuple[Gathering, ...]
     label_errors: LabelErrors
     duplicates: Duplicates
+    on_copies: tuple[RightOnCopies, ...]
     ids: tuple[str, ...]
     training_ids: tuple[str, ...] | None
     num_questions: int
@@ -149,6 +152,7 @@ class Causes:
                 "cosine": copies.cosine.tolist(),
                 "is_exact": copies.is_exact.tolist(),
                 "within": copies.within,
+                "right": [asdict(one) for one in self.on_copies],
                 "originals": [known[row] for row in copies.pairs[:, 0 if copies.within else 1]],
             },
         }
@@ -177,7 +181,14 @@ def find_causes(
     measured = measured_attributes(images)
     probability = {name: probabilities(predict, images, len(names)) for name, predict in models.items()}
     answers = {name: values.argmax(axis=1) for name, values in probability.items()}
-    total = _num_questions(labels, len(names), measured, len(models))
+    copies = (
+        duplicates_within(images.images)
+        if training is None
+        else duplicates_across(images.images, training.images)
+    )
+    looked = [right_on_copies(name, copies, labels, answer == labels) for name, answer in answers.items()]
+    on_copies = [one for one in looked if one is not None]
+    total = _num_questions(labels, len(names), measured, len(models)) + len(on_copies)
     marks = find_marks(images.images, labels, num_classes=len(names), seed=seed)
     gatherings, asked = [], []
     for name, predict in models.items():
@@ -199,19 +210,16 @@ def find_causes(
         ]  # fmt: skip
     known = [_known_classes(values, len(names)) for values in probability.values()]
     wrong = label_errors(np.mean(known, axis=0), labels)
-    copies = (
-        duplicates_within(images.images)
-        if training is None
-        else duplicates_across(images.images, training.images)
-    )
     asked += [_label_cause(wrong), _copies_cause(copies)]
-    p_values = np.array([one.p_value for one in (*asked, *gatherings)])
+    p_values = np.array([one.p_value for one in (*asked, *gatherings, *on_copies)])
     p_corrected = corrected(p_values)
     asked = [replace(one, p_corrected=float(p)) for one, p in zip(asked, p_corrected, strict=False)]
     gatherings = [
         replace(one, p_corrected=float(p))
-        for one, p in zip(gatherings, p_corrected[len(asked) :], strict=True)
+        for one, p in zip(gatherings, p_corrected[len(asked) :], strict=False)
     ]
+    of_copies = p_corrected[len(asked) + len(gatherings) :]
+    on_copies = [replace(one, p_corrected=float(p)) for one, p in zip(on_copies, of_copies, strict=True)]
     named = sorted(
         (one for one in asked if one.title and one.p_corrected < LEVEL), key=lambda one: -one.effect.value
     )
@@ -221,6 +229,7 @@ def find_causes(
         gatherings=tuple(gatherings),
         label_errors=wrong,
         duplicates=copies,
+        on_copies=tuple(on_copies),
         ids=tuple(images.ids),
         training_ids=None if training is None else tuple(training.ids),
         num_questions=len(p_values),

@@ -55,6 +55,21 @@ class Duplicates:
         """Images of the first set that have a copy, in order; within one set only the later ones of a group."""
         return np.unique(self.pairs[:, 1 if self.within else 0])
 
+    @property
+    def everywhere(self) -> Int[np.ndarray, " row"]:
+        """Images of the first set that have a copy, in order; within one set also the first ones of a group."""
+        return np.unique(self.pairs) if self.within else self.rows
+
+    @property
+    def one_of_each(self) -> Int[np.ndarray, " row"]:
+        """The first image of each group of copies, in order: copies of one image are no several witnesses."""
+        if self.within:
+            return np.setdiff1d(self.pairs[:, 0], self.pairs[:, 1])
+        first: dict[int, int] = {}
+        for row, known in sorted(self.pairs.tolist()):
+            first.setdefault(known, row)
+        return np.array(sorted(first.values()), dtype=np.int64)
+
 
 def duplicates_within(images: Pictures) -> Duplicates:
     """Images of one set that are there before; pair (i, j) has i < j.

@@ -96,6 +96,23 @@ def within_classes(values: Values, labels: Labels, right: Right) -> float:
     return 1.0 if variance <= 1e-12 else min(1.0, 2 * NormalDist().cdf(-abs(away) / np.sqrt(variance)))
 
 
+def within_labels(right: Right, inside: Right, labels: Labels) -> float:
+    """P-value that images inside are named right no less often than others of the same class.
+
+    Fisher's exact test, class by class, of the sum over classes: a class that is hard everywhere makes no slice.
+    """
+    chance, least = np.ones(1), 0  # of every number of right images inside, from the least possible on
+    for one in np.unique(labels[inside]):
+        rows = labels == one
+        n, hits, drawn = int(rows.sum()), int(right[rows].sum()), int(inside[rows].sum())
+        low = max(0, drawn - (n - hits))
+        counts = np.arange(low, min(drawn, hits) + 1)
+        chance = np.convolve(chance, stats.hypergeom.pmf(counts, n, hits, drawn))  # pyright: ignore
+        least += low
+    seen = int((right & inside).sum()) - least
+    return float(min(1.0, chance[: seen + 1].sum()))
+
+
 def share_right(right: Right) -> Interval:
     """Share of them that are right; NaN where there are none."""
     if len(right) == 0:

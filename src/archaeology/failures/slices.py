@@ -2,11 +2,17 @@
 
 The mixture of Domino (`eyuboglu2022domino`): each slice is a Gaussian over features, with a share of each class among
 its labels and among its answers, so images that lie near each other and fail in the same way come together.
-scikit-learn's mixture has no categorical part, so the EM steps are ours. Differs in three ways, all so that no slice is
-claimed by chance. Slices are found on one half of the images and tested on the other (Fisher's exact test within
-classes, so that a hard class is no slice; Holm over all slices). There an image is sorted by features and label alone:
-sorted by the answer too, a slice of wrong answers would be wrong by construction. And for the same reason features
-should not be those of the model that is judged, whose answers can be read off them: a dig takes the other model's.
+scikit-learn's mixture has no categorical part, so the EM steps are ours.
+
+Three differences are there so that no slice is claimed by chance. Slices are found on one half of the images and tested
+on the other (Fisher's exact test within classes, so that a hard class is no slice; Holm over all slices). There an
+image is sorted by its features alone: sorted by the answer too, a slice of wrong answers would be wrong by
+construction. And for the same reason features should not be those of the model that is judged, whose answers can be
+read off them: a dig takes the other model's.
+
+A fourth is there so that slices are found at all. Where classes lie far apart, Domino's slices are whole classes, and
+of a whole class nothing can be asked within classes. So the mean of its class is taken off each image's features, and
+instead of label and answer the mixture gets only how probable the true class was to the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +26,15 @@ from sklearn.decomposition import PCA
 
 from archaeology.core.intervals import Interval, newcombe, wilson
 from archaeology.core.many import corrected
+from archaeology.core.names import plural
 from archaeology.core.seeding import derived_seed, numpy_generator
+from archaeology.failures.gatherings import within_labels
 
 LEVEL = 0.05  # of all slices together
 COMPONENTS, IMAGES_OF_A_SLICE = 10, 20  # most slices, and images of the finding half for each
 DIMENSIONS = 10  # of the features after PCA
 ERROR_WEIGHT = 10.0  # of label and answer against features, Domino's default
+TRUTH_WEIGHT = 1.0  # of the true class's probability against features that their classes' means are taken off
 FEWEST_TESTED = 8  # images of a slice in the testing half; fewer are not tested
 FLOOR, SMOOTHING = 1e-3, 1e-2  # added to variances (features have mean variance 1) and to counts of classes
 STEPS, TOLERANCE = 200, 1e-6
@@ -89,8 +98,9 @@ def log_gaussian(
     variance: Float[np.ndarray, "slice feature"],
 ) -> Float[np.ndarray, "image slice"]:
     """Log density of Gaussians whose features vary independently."""
-    away = (features[:, None] - mean) ** 2 / variance
-    return -0.5 * (away + np.log(2 * np.pi * variance)).sum(axis=2)
+    # The square is multiplied out, so that nothing as large as images times slices times features is made.
+    away = features**2 @ (1 / variance).T - 2 * features @ (mean / variance).T
+    return -0.5 * (away + (mean**2 / variance + np.log(2 * np.pi * variance)).sum(axis=1))
 
 
 def fit_mixture(
@@ -238,7 +248,7 @@ class SliceSurvey:
     """All slices of one model's failures.
 
     Attributes:
-        slices: Those with enough images to be tested, the worst first.
+        slices: Those that could be tested, the worst first: with enough images, and others of their classes beside.
         num_components: How many were looked for.
         num_found_on: Images of the first half.
         num_tested_on: Of the other.
@@ -295,13 +305,26 @@ def find_slices(
     reason = _nothing_to_say(right, count)
     if reason:
         return SliceSurvey((), count, len(first), len(second), reason)
-    reduced = reduced_features(features, first)
-    mixture = fit_mixture(reduced[first], labels[first], probabilities[first], count, seed=seed)
-    found_in = mixture.members(reduced[first], labels[first])
-    member = mixture.members(reduced[second], labels[second])
+    apart = without_class_means(features, labels, first)
+    if np.allclose(apart[first], 0):
+        said = f"in the {len(first)} images that slices are found on, none differs from the mean of its class"
+        return SliceSurvey((), count, len(first), len(second), said)
+    reduced = reduced_features(apart, first)
+    no_class = np.zeros_like(labels)
+    mixture = fit_mixture(
+        reduced[first],
+        no_class[first],
+        _true_or_not(probabilities, labels)[first],
+        count,
+        emphasis=TRUTH_WEIGHT,
+        seed=seed,
+    )
+    found_in = mixture.members(reduced[first], no_class[first])
+    member = mixture.members(reduced[second], no_class[second])
     density = log_gaussian(reduced[second], mixture.mean, mixture.variance)
     sizes = np.bincount(member, minlength=count)
-    tested = [place for place in range(count) if FEWEST_TESTED <= sizes[place] < len(second)]
+    large = [place for place in range(count) if sizes[place] >= FEWEST_TESTED]
+    tested = [place for place in large if is_comparable(member == place, labels[second])]
     inside = [member == place for place in tested]
     p_values = np.array([within_labels(right[second], one, labels[second]) for one in inside])
     strict = corrected(p_values)
@@ -321,8 +344,7 @@ def find_slices(
         for place, one, p, p_strict, gap in zip(tested, inside, p_values, strict, gaps, strict=True)
     ]
     ordered = tuple(sorted(made, key=lambda one: (one.p_corrected, one.gap.value)))
-    said = "" if made else f"no slice has {FEWEST_TESTED} images or more in the half that tests it"
-    return SliceSurvey(ordered, count, len(first), len(second), said)
+    return SliceSurvey(ordered, count, len(first), len(second), "" if made else _not_tested(len(large)))
 
 
 def halves(
@@ -332,6 +354,31 @@ def halves(
     generator = numpy_generator(seed, "halves of slices", len(right))
     order = np.concatenate([generator.permutation(np.flatnonzero(right == kind)) for kind in (False, True)])
     return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def without_class_means(
+    features: Float[np.ndarray, "image feature"],
+    labels: Int[np.ndarray, " image"],
+    rows: Int[np.ndarray, " row"],
+) -> Float[np.ndarray, "image feature"]:
+    """How each image differs from its class; means are those of the images in `rows`, of all where a class has none."""
+    means = np.tile(features[rows].mean(axis=0), (int(labels.max()) + 1, 1))
+    for one in np.unique(labels[rows]):
+        means[one] = features[rows[labels[rows] == one]].mean(axis=0)
+    return features - means[labels]
+
+
+def _true_or_not(
+    probabilities: Float[np.ndarray, "image class"], labels: Int[np.ndarray, " image"]
+) -> Float[np.ndarray, "image 2"]:
+    """How probable the true class was to the model, and all others together."""
+    true = probabilities[np.arange(len(labels)), labels]
+    return np.stack([true, np.clip(probabilities.sum(axis=1) - true, 0, None)], axis=1)
+
+
+def is_comparable(inside: Bool[np.ndarray, " image"], labels: Int[np.ndarray, " image"]) -> bool:
+    """Whether some class has images inside and beside: of whole classes nothing can be said within classes."""
+    return bool(np.isin(labels[inside], labels[~inside]).any())
 
 
 def reduced_features(
@@ -379,27 +426,6 @@ def _slice(
     )
 
 
-def within_labels(
-    right: Bool[np.ndarray, " image"],
-    inside: Bool[np.ndarray, " image"],
-    labels: Int[np.ndarray, " image"],
-) -> float:
-    """P-value that images inside are named right no less often than others of the same class.
-
-    Fisher's exact test, class by class, of the sum over classes: a class that is hard everywhere makes no slice.
-    """
-    chance, least = np.ones(1), 0  # of every number of right images inside, from the least possible on
-    for one in np.unique(labels[inside]):
-        rows = labels == one
-        n, hits, drawn = int(rows.sum()), int(right[rows].sum()), int(inside[rows].sum())
-        low = max(0, drawn - (n - hits))
-        counts = np.arange(low, min(drawn, hits) + 1)
-        chance = np.convolve(chance, stats.hypergeom.pmf(counts, n, hits, drawn))  # pyright: ignore
-        least += low
-    seen = int((right & inside).sum()) - least
-    return float(min(1.0, chance[: seen + 1].sum()))
-
-
 def _attribute_gaps(
     columns: Mapping[str, Float[np.ndarray, " image"]], inside: Sequence[Bool[np.ndarray, " image"]]
 ) -> list[tuple[AttributeGap, ...]]:
@@ -432,6 +458,16 @@ def _nothing_to_say(right: Bool[np.ndarray, " image"], count: int) -> str:
             f"{4 * IMAGES_OF_A_SLICE} or more are needed"
         )
     return ""
+
+
+def _not_tested(num_large: int) -> str:
+    """Why no slice was tested, where so many had images enough."""
+    if not num_large:
+        return f"no slice has {FEWEST_TESTED} images or more in the half that tests it"
+    return (
+        f"{plural(num_large, 'slice')} of enough images in the half that tests them, but of whole classes alone, so "
+        "that there are no others of their classes to compare with"
+    )
 
 
 def _check(

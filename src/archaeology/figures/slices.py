@@ -191,11 +191,12 @@ slices = figures.register("slices")(
     Drawing(
         name="slices",
         title="Is there a kind of image that it fails on?",
-        explanation="Images that look alike to another model, and that are mistaken alike, are put together without "
+        explanation="Images that differ alike from their classes, as another model sees them, are put together without "
         "asking anybody what to look for. A group only counts where other images of its kind fail more often, too.",
-        definition="A mixture after Domino over features (the other model's last block, reduced to ten directions), "
-        "label and answer, fitted on one half of the images; the other half is sorted into its slices by features and "
-        "label alone, since a slice told by its answers would be wrong by construction. Shares right with Wilson's "
+        definition="A mixture after Domino over features (the other model's last block, less the mean of each image's "
+        "class, reduced to ten directions) and how probable the true class was, fitted on one half of the images; the "
+        "other half is sorted into its slices by features alone, since a slice told by its answers would be wrong by "
+        "construction. Shares right with Wilson's "
         "intervals, differences with Newcombe's, at 95 %; Fisher's exact test within classes, corrected over the "
         "model's slices (Holm). Attributes by Mann and Whitney's test, corrected over slices and attributes.",
         compute=compute,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from archaeology.core.intervals import wilson
-from archaeology.core.names import data_name, plural
+from archaeology.core.names import data_name, plural, short_name
 from archaeology.core.pictures import picture_of
 from archaeology.dig.directory import RunDirectory
 from archaeology.dig.finding import number
@@ -147,6 +147,20 @@ def _copied(document: Mapping[str, Any]) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
+def _on_copies(one: Mapping[str, Any], *, level: float, within: bool) -> str:
+    """Whether one model is right more or less often on images with a copy, in a sentence."""
+    images = "images that come again, each counted once," if within else "images with a copy"
+    p = number(one["p_corrected"])
+    kind = "more" if number(one["difference"]["value"]) > 0 else "less"
+    verdict = f"{kind} often than by chance" if p < level else "not shown to differ"
+    return (
+        f"On {count(int(one['copied']['n']))} {images} {short_name(str(one['model']))} is right in "
+        f"{_ends(one['copied'])}, on {count(int(one['others']['n']))} others of their classes in "
+        f"{_ends(one['others'])}: {verdict} within classes (p {p_value(p)} after correction for the questions on "
+        "causes)."
+    )
+
+
 def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
     said = []
     wrong, copies = document["label_errors"], document["duplicates"]
@@ -165,6 +179,10 @@ def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
             "Images with a copy were not "
             f"shown to be more than one in a hundred: {_ends(_copied(document))}."
         )
+    said += [
+        _on_copies(one, level=float(document["level"]), within=bool(copies["within"]))
+        for one in copies.get("right") or ()
+    ]
     if "training" in document:
         learned = document["training"]
         said.append(

@@ -127,7 +127,9 @@ def ablations(
     """Heads one by one, layers and MLPs one by one, and heads one after another."""
     num_heads, seed = len(sums.figures.modules), config.seed
     count = ablation_count(config, vit, num_heads=num_heads, available=len(images))
-    heads, layers, reason = [], [], _why_not(count)
+    heads: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
+    reason = _why_not(count)
     if not reason:
         subject = subject_of(images, match, said, count, seed=seed)
         heads = ablate(vit, fingerprint, subject, parts, seed=seed)

@@ -56,8 +56,14 @@ def test_models_are_most_alike_somewhere_or_at_their_ends(document):
     assert said("layer_similarity", document).startswith("They are most alike in their last layers: CKA 0.99")
     document["similarity"] = document["similarity"][1:2]
     assert said("layer_similarity", document).startswith(
-        "From its first to its last layer vit_cifar10 comes to see"
+        "What its first and its last layer make of images is alike in vit_cifar10 by a CKA of"
     )
+    within = document["similarity"][0]
+    for key in ("cka", "low", "high"):
+        within[key] = [row[:1] for row in within[key][:1]]
+    for key in ("first_layers", "second_layers"):
+        within[key] = within[key][:1]
+    assert "there is nothing to compare it with" in said("layer_similarity", document)
 
 
 def test_a_layer_that_says_nothing_is_drawn_and_listed(document):
@@ -99,7 +105,7 @@ def test_few_labels_have_a_winner_only_where_every_number_agrees(document):
         "neither says more beyond its interval with every number of labels."
     )
     document["few_shot"]["compared"] = []
-    assert said("few_shot", document).endswith("(95 % intervals over 10 draws).")
+    assert said("few_shot", document).endswith("(95 % intervals over 10 draws and over images).")
 
 
 def test_neighbours_on_the_map_by_loops(document):

@@ -56,8 +56,9 @@ def test_more_shots_are_better_and_draws_are_kept():
     assert found.draws.shape == (3, 4) and found.num_test == 41
     means = [interval.value for interval in found.accuracy]
     np.testing.assert_allclose(means, found.draws.mean(1))
-    assert means[0] < means[2] and found.accuracy[0].n == 4
+    assert means[0] < means[2] and found.accuracy[0].n == 41
     assert np.ptp(found.draws[2]) == 0  # all images there are
+    assert found.accuracy[2].low < means[2] < found.accuracy[2].high  # other images would give another number
 
 
 def test_layers_are_read_one_by_one():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from archaeology.data.cache import DecodedImages
 from archaeology.dig.labels import ClassMatch, plain_name
@@ -24,15 +25,15 @@ SAID_OF_EFFECTS = {
 
 
 def names_of(
-    predictions: Predictions, specimen: Specimen, match: ClassMatch, classes: Sequence[str]
+    prediction: Int[np.ndarray, " image"], own: Sequence[str], match: ClassMatch, classes: Sequence[str]
 ) -> list[str]:
     """The class names a model predicts: its own, or those of the data where it is matched without having names."""
-    names = dict(enumerate(specimen.classes))
+    names = dict(enumerate(own))
     if match.logit is not None:
         for name, place in zip(classes, match.logit.tolist(), strict=True):
             if plain_name(names.get(place, "")) != plain_name(name):
                 names[place] = name
-    return [names.get(place, f"output {place}") for place in predictions.prediction.tolist()]
+    return [names.get(place, f"output {place}") for place in prediction.tolist()]
 
 
 def image_table(
@@ -44,7 +45,7 @@ def image_table(
 ) -> list[dict[str, Any]]:
     """The rows of `images.parquet`; what is right and wrong is None where labels do not match the models."""
     names = {
-        role: names_of(predictions[role], specimens[role], matches[role], decoded.classes)
+        role: names_of(predictions[role].prediction, specimens[role].classes, matches[role], decoded.classes)
         for role in ("vit", "cnn")
     }
     correct = {role: correctness(decoded.labels, predictions[role], matches[role]) for role in ("vit", "cnn")}

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import math
+import sys
 import threading
 from dataclasses import replace
 
@@ -24,6 +25,8 @@ from archaeology.attacks import attack_images
 from archaeology.capture import capture
 from archaeology.explorer.explore import explore
 from archaeology.explorer.pack import unpack
+
+EXPLORE = sys.modules["archaeology.explorer.explore"]  # the package has a function of this name
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +97,10 @@ def test_a_file_gets_the_answers_that_explore_gives_it(
         key: replace(one, crop_fraction=crop_fraction if key == "vit" else 0.5)
         for key, one in given.models.specimens.items()
     }
-    shown = []
-    monkeypatch.setattr("archaeology.explorer.explore._view", lambda subjects, *_: shown.extend(subjects))
+    shown, view = [], EXPLORE._view
+    monkeypatch.setattr(
+        EXPLORE, "_view", lambda subjects, *more: shown.extend(subjects) or view(subjects, *more)
+    )
     path = tmp_path / "photo"
     path.write_bytes(picture_file(size=size, kind=kind))
     explore(models["vit"], [path], cnn=models["cnn"])

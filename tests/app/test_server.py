@@ -96,8 +96,9 @@ def test_fifty_at_once_are_all_answered(running, picture_file):
             return found.status_code, len(found.content)
 
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(visit, range(50)))
-    assert len(set(answers)) == 1 and answers[0][0] == 200 and answers[0][1] > 100_000
+        codes, sizes = zip(*pool.map(visit, range(50)), strict=True)
+    assert set(codes) == {200} and min(sizes) > 100_000
+    assert max(sizes) - min(sizes) < 500  # asked in other batches, a last digit may be another
 
 
 def test_who_leaves_in_the_middle_of_an_attack_leaves_the_worker_free(running, picture_file):

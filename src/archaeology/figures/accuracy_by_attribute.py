@@ -94,8 +94,8 @@ def headline(data: AccuracyByAttribute) -> str:
         for row in sorted(sure, key=lambda row: row.p)
     ]
     return (
-        f"What goes with being right, after correction for all questions on causes: {'; '.join(said)}. That is no "
-        "proof that it is the cause."
+        f"What goes with being right among {plural(data.n, 'image')}, after correction for all questions on causes: "
+        f"{'; '.join(said)}. That is no proof that it is the cause."
     )
 
 

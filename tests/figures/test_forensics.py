@@ -256,7 +256,7 @@ def test_heads_whose_corrected_test_is_clear_are_marked_and_counted():
     data = head_effects(FakeRun(heads=heads), "cost", decimals=1, test="p")
     np.testing.assert_array_equal(data.stands, [[True, False, False]])
     assert (
-        "2 have an interval above zero and 0 below; corrected for all heads tried, 1 matters."
+        "2 have an interval above zero and 0 below; corrected for all heads tried, 1 matters (7 images)."
         in effects_headline(data, "costs", "")
     )
     assert [cell[:4] for cell in effects_table(data).rows[0][1:]] == ["0.5*", "0.2*", "0.0 "]
